@@ -1,0 +1,1 @@
+//! The attributes `#[eddies::main]` and `#[eddies::test]`; documented where `eddies` exports them.

@@ -1,0 +1,177 @@
+//! Every public error type of the crate, worded for the person who meets it.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// The calling thread is inside no runtime, and the operation needs one.
+///
+/// Sockets answer with this inside an [`std::io::Error`]; `spawn`, `sleep` and the like panic with the same text at the call site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoRuntime {
+    operation: &'static str,
+    thread: String,
+}
+
+impl NoRuntime {
+    /// An error about `operation`, tried on the calling thread.
+    pub(crate) fn new(operation: &'static str) -> Self {
+        let thread = std::thread::current();
+        NoRuntime { operation, thread: thread.name().unwrap_or("unnamed").to_owned() }
+    }
+}
+
+impl fmt::Display for NoRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} needs an eddies runtime, and thread `{}` is inside none: call it from `eddies::run`, from a task, or while the guard of \
+             `LoopHandle::enter` lives",
+            self.operation, self.thread
+        )
+    }
+}
+
+impl Error for NoRuntime {}
+
+impl From<NoRuntime> for std::io::Error {
+    fn from(error: NoRuntime) -> Self {
+        std::io::Error::other(error)
+    }
+}
+
+/// Why a task has no output.
+#[non_exhaustive]
+pub enum TaskError {
+    /// The task was cancelled before it finished: by `abort`, or because its runtime shut down.
+    Cancelled,
+    /// The task panicked; here is the payload.
+    Panicked(Box<dyn Any + Send + 'static>),
+}
+
+impl TaskError {
+    /// Whether the task was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, TaskError::Cancelled)
+    }
+
+    /// Whether the task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self, TaskError::Panicked(_))
+    }
+
+    /// The payload of the task's panic, to be passed to [`std::panic::resume_unwind`]; the error itself when there was none.
+    ///
+    /// # Errors
+    ///
+    /// Gives the error back when the task did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, TaskError> {
+        match self {
+            TaskError::Panicked(payload) => Ok(payload),
+            other => Err(other),
+        }
+    }
+}
+
+/// The text of a panic payload, where it has one.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "a payload that is no string"
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskError::Cancelled => f.write_str("Cancelled"),
+            TaskError::Panicked(payload) => f.debug_tuple("Panicked").field(&panic_text(&**payload)).finish(),
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskError::Cancelled => f.write_str("the task was cancelled"),
+            TaskError::Panicked(payload) => {
+                write!(f, "the task panicked: {}", panic_text(&**payload))
+            }
+        }
+    }
+}
+
+impl Error for TaskError {}
+
+impl From<TaskError> for std::io::Error {
+    fn from(error: TaskError) -> Self {
+        std::io::Error::other(error.to_string())
+    }
+}
+
+/// The time given to `timeout` ran out before the future was ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed(());
+
+impl Elapsed {
+    pub(crate) fn new() -> Self {
+        Elapsed(())
+    }
+}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("deadline has elapsed")
+    }
+}
+
+impl Error for Elapsed {}
+
+impl From<Elapsed> for std::io::Error {
+    fn from(error: Elapsed) -> Self {
+        std::io::Error::new(std::io::ErrorKind::TimedOut, error)
+    }
+}
+
+/// The blocking pool's bounded queue is full, or the pool is shut down; the closure comes back to the caller.
+pub struct Overloaded<F>(pub F);
+
+impl<F> fmt::Debug for Overloaded<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Overloaded(..)")
+    }
+}
+
+impl<F> fmt::Display for Overloaded<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the blocking pool takes no more jobs now")
+    }
+}
+
+impl<F> Error for Overloaded<F> {}
+
+/// A shutdown's deadline passed while something still ran. The threads named here were left to finish on their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StillRunning {
+    pub(crate) waited: Duration,
+    pub(crate) what: Vec<String>,
+}
+
+impl StillRunning {
+    /// One line for each task or blocking job that still ran: its name and where it was spawned.
+    pub fn what(&self) -> &[String] {
+        &self.what
+    }
+}
+
+impl fmt::Display for StillRunning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "still running {:?} after the shutdown began: {}", self.waited, self.what.join(", "))
+    }
+}
+
+impl Error for StillRunning {}

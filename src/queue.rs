@@ -1,0 +1,60 @@
+//! What a run queue promises: order, capacity, who may call.
+//!
+//! A loop has three places where a runnable task can wait, all generic over the item so that models run on integers:
+//!
+//! - its *deque* ([`Deque`]): one owner pushes at the back and pops at the front; any thread steals from the front through a
+//!   [`DequeStealer`]. Unbounded, FIFO. crossbeam-deque by default, our own [`chase_lev`] under loom and with the feature `chase-lev`;
+//! - its *run-next slot*: one item, filled by the owner only while it is empty, so that tasks woken by one poll keep their order;
+//! - its *inbox* ([`inbox`]): any thread pushes, any thread takes all of it with one swap.
+
+pub(crate) mod chase_lev;
+#[cfg(not(eddies_loom))]
+pub(crate) mod crossbeam;
+pub(crate) mod inbox;
+
+/// The owner's end of a work-stealing deque. `!Sync`: one thread at a time holds it.
+pub(crate) trait Deque<T>: Sized {
+    /// The end that any thread may hold.
+    type Stealer: DequeStealer<T, Owner = Self>;
+
+    /// An empty deque.
+    fn new() -> Self;
+
+    /// Adds `item` at the back.
+    fn push(&self, item: T);
+
+    /// Takes the item at the front; `None` when there is none left (a thief may have been faster).
+    fn pop(&self) -> Option<T>;
+
+    /// How many items the owner sees now.
+    fn len(&self) -> usize;
+
+    /// A stealing end.
+    fn stealer(&self) -> Self::Stealer;
+}
+
+/// What an attempt to steal brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stolen<T> {
+    /// The victim had nothing.
+    Empty,
+    /// Another thread was faster: the victim may still have something.
+    Retry,
+    /// The front item. Up to `limit - 1` that followed it are in the thief's own deque.
+    Taken(T),
+}
+
+/// A thief's end of a deque. Any thread.
+pub(crate) trait DequeStealer<T>: Send + Sync {
+    /// The owner's end of the same kind of deque.
+    type Owner;
+
+    /// Takes up to half of the victim's items, at most `limit` (at least 1): returns the oldest, puts the others, in order, into `into`.
+    fn steal_into(&self, into: &Self::Owner, limit: usize) -> Stolen<T>;
+
+    /// Takes the front item alone.
+    fn steal(&self) -> Stolen<T>;
+
+    /// Whether the deque looks empty now. Cheap: no read-modify-write, no fence; callers that rely on it bring their own fence.
+    fn is_empty(&self) -> bool;
+}
