@@ -14,3 +14,28 @@ mod loom;
 mod queue;
 
 pub use error::{Elapsed, NoRuntime, Overloaded, StillRunning, TaskError};
+
+/// Runs an async `main` on a runtime.
+///
+/// ```
+/// #[eddies::main(workers = 2)]
+/// async fn main() -> Result<(), eddies::TaskError> {
+///     let task = eddies::spawn(async { 40 + 2 });
+///     assert_eq!(task.await?, 42);
+///     Ok(())
+/// }
+/// ```
+#[cfg(all(feature = "macros", not(eddies_loom)))]
+pub use eddies_macros::main;
+
+/// Runs an async test on a runtime of its own.
+///
+/// ```
+/// #[eddies::test]
+/// async fn a_task_gives_its_output() {
+///     assert_eq!(eddies::spawn(async { 42 }).await.unwrap(), 42);
+/// }
+/// # fn main() {}
+/// ```
+#[cfg(all(feature = "macros", not(eddies_loom)))]
+pub use eddies_macros::test;

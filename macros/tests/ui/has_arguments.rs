@@ -1,0 +1,4 @@
+#[eddies_macros::main]
+async fn main(port: u16) {
+    println!("{port}");
+}

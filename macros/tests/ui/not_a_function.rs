@@ -1,0 +1,4 @@
+#[eddies_macros::test]
+struct Request;
+
+fn main() {}

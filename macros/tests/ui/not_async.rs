@@ -1,0 +1,2 @@
+#[eddies_macros::main]
+fn main() {}

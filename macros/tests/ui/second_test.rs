@@ -1,0 +1,5 @@
+#[eddies_macros::test]
+#[test]
+async fn runs_once() {}
+
+fn main() {}
