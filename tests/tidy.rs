@@ -1,0 +1,312 @@
+//! The structure of the sources, held by a test: imports run downward, machine and models meet only behind the facade, and unsafe and
+//! orderings are argued where they stand. ARCHITECTURE.md says why; the tables below are the rules. Sizes are no rule.
+//!
+//! A checker takes one file and answers with what is wrong in it. The last module feeds each of them something bad.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[path = "tidy/source.rs"]
+mod source;
+use source::Source;
+
+/// The layer of each module below the library; whatever is not named here is library, layer 4, and reaches the rest through layer 3.
+const LAYERS: [&[&str]; 4] = [
+    &["loom", "error", "rand", "coop", "report"],
+    &["task", "queue", "reactor", "blocking"],
+    &["scheduler"],
+    &["runtime"],
+];
+const LIBRARY: usize = LAYERS.len();
+
+/// Imports that the layers alone would forbid: from (a file, or a folder with `/`; empty: the whole library), to, why.
+const DOORS: &[(&str, &str, &str)] = &[
+    ("report.rs", "error", "an exception carries the text of a panic"),
+    ("task/cell.rs", "queue::inbox", "a task is its own node in an inbox: waking allocates nothing"),
+    ("net/source.rs", "reactor", "bridge: a socket owns its registration"),
+    ("time.rs", "reactor", "bridge: a sleep owns its entry in the timers"),
+    ("", "scheduler::current", "the one door from the library to the worker that runs it"),
+];
+
+/// Path prefix, the files that may name it, why nobody else may. `0..=2`: the layers that the rule holds for.
+const FACADE: &[(&str, std::ops::RangeInclusive<usize>, &[&str], &str)] = &[
+    ("loom::", 0..=LIBRARY, &["loom.rs"], "the facade is the only place that knows loom"),
+    ("crossbeam_deque", 0..=LIBRARY, &["queue/crossbeam.rs"], "another deque must be able to take its place"),
+    ("mio::Poll", 0..=LIBRARY, &["reactor.rs", "reactor/"], "only a reactor blocks on I/O"),
+    ("mio::Waker", 0..=LIBRARY, &["reactor.rs", "reactor/"], "only a reactor is woken through the kernel"),
+    // error.rs: reads the name of its thread. coop.rs, report.rs: what they keep is its thread's own, and no model runs them.
+    ("std::sync", 0..=2, &["loom.rs", "report.rs"], "loom cannot see it: take it from crate::loom"),
+    ("core::sync", 0..=2, &["loom.rs"], "loom cannot see it: take it from crate::loom"),
+    ("std::thread", 0..=2, &["loom.rs", "error.rs"], "loom cannot see it: take it from crate::loom"),
+    ("std::thread_local", 0..=2, &["loom.rs", "coop.rs", "report.rs"], "loom cannot see it: take it from crate::loom"),
+    ("thread_local", 0..=2, &[], "name it in full: crate::loom::thread_local"),
+    ("std::cell::UnsafeCell", 0..=LIBRARY, &["loom.rs"], "loom cannot see it: take it from crate::loom"),
+];
+
+/// The only files with `unsafe` in them.
+const UNSAFE: &str = "task/cell.rs task/runnable.rs task/waker.rs task/join.rs queue/inbox.rs queue/chase_lev.rs";
+
+/// The only files with atomic operations in them; elsewhere a Mutex.
+const ATOMICS: &str = "task/state.rs queue/inbox.rs queue/chase_lev.rs reactor.rs reactor/registration.rs reactor/timer.rs \
+     scheduler/sleep.rs scheduler/park.rs scheduler/monitor.rs scheduler/seat.rs";
+
+const BANNED_TYPES: &[&str] =
+    &["Inner", "Core", "Context", "Manager", "Util", "Utils", "Helper", "Helpers", "Data", "Handle"];
+
+fn layer(module: &str) -> usize {
+    LAYERS.iter().position(|layer| layer.contains(&module)).unwrap_or(LIBRARY)
+}
+
+fn starts_with_path(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+fn check_imports(source: &Source, modules: &[String]) -> Vec<String> {
+    let (from, own) = (layer(source.module()), source.module());
+    let top = !source.name.contains('/');
+    let mut wrong = Vec::new();
+    for (line, path) in source.paths() {
+        // `super` of a file at the top, not of a module inside it, is the crate.
+        let outer = path.strip_prefix("super::").filter(|_| top && source.code[line].starts_with("use"));
+        let Some(path) = path.strip_prefix("crate::").or_else(|| path.strip_prefix("super::super::")).or(outer) else {
+            continue;
+        };
+        let to = path.split("::").next().unwrap();
+        let door = |&(file, target, _): &(&str, &str, &str)| {
+            starts_with_path(path, target) && if file.is_empty() { from == LIBRARY } else { source.is_in(&[file]) }
+        };
+        if !modules.iter().any(|module| module == to) {
+            if from < LIBRARY {
+                wrong.push(
+                    source
+                        .at(line, &format!("`crate::{path}`: below the library name the module, not the crate's root")),
+                );
+            }
+        } else if to != own && !DOORS.iter().any(door) {
+            let down = layer(to) < from && (from < LIBRARY || [0, 3].contains(&layer(to)))
+                || from == LIBRARY && layer(to) == LIBRARY;
+            let from = if from == LIBRARY { "the library".to_owned() } else { format!("layer {from}") };
+            if !down {
+                wrong.push(source.at(
+                    line,
+                    &format!("{from} imports `crate::{path}`, which its layer does not allow (DOORS, LAYERS)"),
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+fn check_facade(source: &Source) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (line, path) in source.paths() {
+        for (prefix, layers, files, why) in FACADE {
+            let named = starts_with_path(&path, prefix) || prefix.ends_with("::") && path.starts_with(prefix);
+            if named && layers.contains(&layer(source.module())) && !source.is_in(files) {
+                wrong.push(source.at(line, &format!("`{path}`: {why}")));
+            }
+        }
+    }
+    wrong
+}
+
+fn check_unsafe(source: &Source) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (line, code) in source.lines() {
+        let words: Vec<&str> = source::tokens(code).collect();
+        let Some(at) = words.iter().position(|&word| word == "unsafe") else { continue };
+        let next = (words.get(at + 1).copied().unwrap_or("{"), words.get(at + 2).copied().unwrap_or(""));
+        let argued = match next {
+            ("fn", "(") | ("extern", _) => continue, // a type
+            ("fn" | "trait", _) => source.argued(line, 30, "# Safety"),
+            _ => source.argued(line, 12, "SAFETY:"),
+        };
+        if !UNSAFE.split_whitespace().any(|file| file == source.name) {
+            wrong.push(source.at(line, "unsafe in a file that is not on the list UNSAFE"));
+        }
+        if !argued {
+            wrong.push(source.at(line, "unsafe without a `SAFETY:` comment (a function: a `# Safety` section)"));
+        }
+    }
+    wrong
+}
+
+fn check_atomics(source: &Source) -> Vec<String> {
+    const CERTAIN: [&str; 5] = [".compare_exchange", ".fetch_add(", ".fetch_sub(", ".fetch_or(", ".fetch_and("];
+    const MAYBE: [&str; 4] = [".load(", ".store(", ".swap(", "fence("];
+    const LITERALS: [&str; 5] = ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
+    let mut wrong = Vec::new();
+    for (line, code) in source.lines() {
+        let end =
+            (line..source.code.len()).find(|&l| source.code[l].contains([';', '{'])).unwrap_or(line).min(line + 8);
+        let literal = source.code[line..=end].iter().any(|c| source::tokens(c).any(|word| LITERALS.contains(&word)));
+        let certain = CERTAIN.iter().any(|op| code.contains(op));
+        if !certain && !(literal && MAYBE.iter().any(|op| code.contains(op))) {
+            continue;
+        }
+        if !ATOMICS.split_whitespace().any(|file| file == source.name) {
+            wrong.push(source.at(line, "an atomic operation in a file that is not on the list ATOMICS"));
+        }
+        if !literal {
+            wrong.push(source.at(line, "the ordering is not a literal"));
+        }
+        if !source.argued(line, 12, "Ordering:") {
+            wrong.push(source.at(line, "an atomic operation without an `Ordering:` comment"));
+        }
+    }
+    wrong
+}
+
+fn check_names(source: &Source) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (line, code) in source.lines() {
+        let words: Vec<&str> = source::tokens(code).collect();
+        for pair in words.windows(2) {
+            if ["struct", "enum", "union", "trait", "type"].contains(&pair[0]) && BANNED_TYPES.contains(&pair[1]) {
+                wrong.push(source.at(line, &format!("`{}` says nothing about what the type is", pair[1])));
+            }
+            if pair[1] == "!" && ["todo", "unimplemented", "dbg"].contains(&pair[0]) {
+                wrong.push(source.at(line, &format!("`{}!` is for work in progress", pair[0])));
+            }
+        }
+    }
+    wrong
+}
+
+fn check_cfg(source: &Source) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (line, code) in source.lines().filter(|(_, code)| code.contains("eddies_loom")) {
+        let item = source.code[line + 1..]
+            .iter()
+            .find(|next| !next.trim_start().starts_with("#["))
+            .map_or("", |next| next.trim());
+        let item = item.strip_prefix("pub(crate) ").or(item.strip_prefix("pub ")).unwrap_or(item);
+        let module_line = ["mod ", "use ", "type "].iter().any(|start| item.starts_with(start));
+        if !module_line && !code.starts_with("#![") {
+            wrong.push(source.at(line, "cfg(eddies_loom) belongs into loom.rs, or on a line that chooses a module"));
+        }
+    }
+    wrong
+}
+
+/// Names in backticks that look like files of this repository.
+fn files_named(text: &str) -> Vec<String> {
+    const ROOTS: [&str; 7] = ["src/", "tests/", "loom-tests/", "benches/", "examples/", "macros/", ".ci/"];
+    let spans = text.split('`').skip(1).step_by(2).filter(|span| ROOTS.iter().any(|root| span.starts_with(root)));
+    let written_out = |span: &str| match (span.find('{'), span.find('}')) {
+        (Some(open), Some(close)) => span[open + 1..close]
+            .split(',')
+            .map(|name| format!("{}{}{}", &span[..open], name.trim(), &span[close + 1..]))
+            .collect(),
+        _ => vec![span.split("::").next().unwrap().to_owned()],
+    };
+    spans.flat_map(written_out).collect()
+}
+
+/// Each model must be the module of exactly one source file, or it is not run, or run twice.
+fn check_models(models: &[String], texts: &[(String, String)]) -> Vec<String> {
+    let count = |model: &String| {
+        texts.iter().map(|(_, text)| text.matches(&format!("loom-tests/models/{model}\"")).count()).sum()
+    };
+    let counted = models.iter().map(|model| (model, count(model))).filter(|&(_, count): &(_, usize)| count != 1);
+    counted.map(|(model, count)| format!("loom-tests/models/{model} is included {count} times")).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Rust files under `folder`, as paths relative to it, with their texts.
+fn rust_files(folder: &str) -> Vec<(String, String)> {
+    fn visit(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                visit(&entry, found);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                found.push(entry);
+            }
+        }
+    }
+    let (base, mut found) = (root().join(folder), Vec::new());
+    visit(&base, &mut found);
+    found.sort();
+    let name = |path: &Path| path.strip_prefix(&base).unwrap().to_str().unwrap().replace('\\', "/");
+    found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Runs `check` over the sources, tests left out, and shows all that is wrong.
+#[track_caller]
+fn hold(check: impl Fn(&Source) -> Vec<String>) {
+    let files = rust_files("src");
+    assert!(files.iter().any(|(name, _)| name == "loom.rs"), "the sources are not where this test looks");
+    let wrong: Vec<String> =
+        files.iter().flat_map(|(name, text)| check(&Source::new(name, text).without_tests())).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn imports_run_downward() {
+    let modules: Vec<String> =
+        rust_files("src").iter().map(|(name, text)| Source::new(name, text).module().to_owned()).collect();
+    hold(|source| if source.name == "lib.rs" { Vec::new() } else { check_imports(source, &modules) });
+}
+
+#[test]
+fn the_machine_is_behind_the_facade() {
+    hold(check_facade);
+}
+
+#[test]
+fn unsafe_is_argued_and_where_it_belongs() {
+    hold(check_unsafe);
+}
+
+#[test]
+fn atomic_operations_are_argued_and_where_they_belong() {
+    hold(|source| if source.name == "loom.rs" { Vec::new() } else { check_atomics(source) });
+}
+
+#[test]
+fn names_say_something_and_nothing_is_unfinished() {
+    hold(check_names);
+    let others = ["macros/src", "tests", "loom-tests", "benches", "examples"].into_iter().flat_map(rust_files);
+    let wrong: Vec<String> = others.flat_map(|(name, text)| check_names(&Source::new(&name, &text))).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_facade_and_module_lines_know_the_models() {
+    hold(|source| if source.name == "loom.rs" { Vec::new() } else { check_cfg(source) });
+}
+
+#[test]
+fn every_file_has_a_name_of_its_own() {
+    let mut seen = BTreeMap::new();
+    for (name, _) in rust_files("src") {
+        let base = name.rsplit('/').next().unwrap().to_owned();
+        assert_ne!(base, "mod.rs", "src/{name}: write x.rs beside x/");
+        if let Some(other) = seen.insert(base, name.clone()) {
+            panic!("src/{name} and src/{other} have the same name");
+        }
+    }
+}
+
+#[test]
+fn every_model_is_run_once() {
+    let models: Vec<String> = rust_files("loom-tests/models").into_iter().map(|(name, _)| name).collect();
+    let wrong = check_models(&models, &rust_files("src"));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_files_that_the_architecture_names_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let named = files_named(&text);
+    assert!(named.len() > 10, "ARCHITECTURE.md has a map of the code");
+    let missing: Vec<_> = named.iter().filter(|name| !root().join(name).exists()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names files that do not exist: {missing:?}");
+}
+
+#[path = "tidy/can_fail.rs"]
+mod can_fail;

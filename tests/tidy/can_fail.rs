@@ -1,0 +1,119 @@
+//! Each checker of `tidy.rs` on something bad, and on its nearest good neighbour.
+
+use super::*;
+
+/// The number of complaints about a file called `name` with this text.
+fn complaints(check: impl Fn(&Source) -> Vec<String>, name: &str, text: &str) -> usize {
+    check(&Source::new(name, text).without_tests()).len()
+}
+
+#[test]
+fn an_upward_import_is_found() {
+    let modules = ["loom", "task", "queue", "scheduler", "runtime", "net", "io", "reactor"].map(str::to_owned);
+    let wrong = |name, text| complaints(|source| check_imports(source, &modules), name, text);
+    assert_eq!(wrong("task/state.rs", "use crate::loom::atomic;"), 0);
+    assert_eq!(wrong("task/state.rs", "use crate::task::cell::TaskCell;\nuse super::cell;"), 0);
+    assert_eq!(wrong("task/state.rs", "use crate::scheduler::Shared;"), 1);
+    assert_eq!(
+        wrong("task/state.rs", "use crate::{loom::Arc, queue::{inbox::Node, Deque}};"),
+        2,
+        "islands, in a group"
+    );
+    assert_eq!(wrong("task/state.rs", "fn f() { crate::runtime::stop(); }"), 1, "a path in the code");
+    assert_eq!(wrong("task/state.rs", "use super::super::scheduler::Shared;"), 1);
+    assert_eq!(wrong("task.rs", "use super::scheduler;"), 1);
+    assert_eq!(wrong("task.rs", "use crate::Task;"), 1, "a re-export hides the module");
+    assert_eq!(wrong("task/cell.rs", "use crate::queue::inbox::Node;"), 0, "a door");
+    assert_eq!(wrong("net/tcp.rs", "use crate::{io::Lines, loom::Arc, runtime::LoopHandle, scheduler::current};"), 0);
+    assert_eq!(wrong("net/tcp.rs", "use crate::reactor::Registration;"), 1);
+    assert_eq!(wrong("net/source.rs", "use crate::reactor::Registration;"), 0, "a bridge");
+    assert_eq!(wrong("net/tcp.rs", "use crate::scheduler::sleep;"), 1);
+    assert_eq!(wrong("task.rs", "// use crate::net;\nconst A: &str = \"crate::net::b\"; /* crate::net */"), 0);
+    assert_eq!(wrong("task.rs", "#[cfg(test)]\nmod tests {\n    fn f() { crate::net::f() }\n}\nuse crate::net::f;"), 1);
+}
+
+#[test]
+fn a_way_around_the_facade_is_found() {
+    let wrong = |name, text| complaints(check_facade, name, text);
+    assert_eq!(wrong("task.rs", "use std::sync::Arc;"), 1);
+    assert_eq!(wrong("task.rs", "use std::{fmt, sync::{Arc, Mutex}};"), 2);
+    assert_eq!(wrong("task.rs", "use crate::loom::{Arc, atomic};"), 0);
+    assert_eq!(wrong("queue/inbox.rs", "let t = ::std::thread::current();"), 1);
+    assert_eq!(wrong("net/tcp.rs", "use std::sync::Arc;"), 0);
+    assert_eq!(wrong("net/tcp.rs", "use loom::sync::Arc;"), 1);
+    assert_eq!(wrong("lib.rs", "mod loom;"), 0);
+    assert_eq!(wrong("queue/inbox.rs", "use crossbeam_deque::Worker;"), 1);
+    assert_eq!(wrong("queue/crossbeam.rs", "use crossbeam_deque::Worker;"), 0);
+    assert_eq!(wrong("net/source.rs", "use mio::{Interest, Waker};"), 1);
+    assert_eq!(wrong("reactor/wakeup.rs", "use mio::{Interest, Waker};"), 0);
+    assert_eq!(wrong("task.rs", "thread_local! { static A: u8 = 0; }"), 1);
+}
+
+#[test]
+fn unargued_unsafe_is_found() {
+    let wrong = |name, text| complaints(check_unsafe, name, text);
+    assert_eq!(wrong("task/cell.rs", "// SAFETY: T1.\nlet a = unsafe { *p };"), 0);
+    assert_eq!(wrong("task/cell.rs", "let a = unsafe { *p };"), 1);
+    assert_eq!(wrong("task/cell.rs", "unsafe impl Send for A {}"), 1);
+    assert_eq!(wrong("task/cell.rs", "unsafe fn f() {}"), 1);
+    assert_eq!(wrong("task/cell.rs", "/// # Safety\n///\n/// Once.\nunsafe fn f() {}"), 0);
+    assert_eq!(wrong("task/cell.rs", "struct Table { drop: unsafe fn(*const ()) }"), 0);
+    assert_eq!(wrong("runtime.rs", "// SAFETY: none needed, it says.\nlet a = unsafe { *p };"), 1);
+    assert_eq!(wrong("runtime.rs", "#![deny(unsafe_code)] // unsafe\nlet a = \"unsafe { }\";"), 0);
+}
+
+#[test]
+fn an_unargued_ordering_is_found() {
+    let wrong = |name, text| complaints(check_atomics, name, text);
+    assert_eq!(wrong("task/state.rs", "// Ordering: pairs with a::b.\nself.a.load(Acquire);"), 0);
+    assert_eq!(wrong("task/state.rs", "self.a.load(Ordering::Acquire);"), 1);
+    assert_eq!(wrong("task/state.rs", "self.a.compare_exchange(\n    1,\n    2,\n    AcqRel,\n    Acquire,\n);"), 1);
+    assert_eq!(wrong("task/state.rs", "// Ordering: yes.\nself.a.fetch_add(1, order);"), 1, "not a literal");
+    assert_eq!(wrong("task/state.rs", "fence(SeqCst);"), 1);
+    assert_eq!(wrong("task/state.rs", "slice.swap(1, 2);\nlet a = Acquire;"), 0);
+    assert_eq!(wrong("blocking.rs", "// Ordering: yes.\nself.a.store(1, Release);"), 1, "not on the list");
+}
+
+#[test]
+fn a_bad_name_is_found() {
+    let wrong = |text| complaints(check_names, "task.rs", text);
+    assert_eq!(wrong("pub(crate) struct Inner<T>(T);"), 1);
+    assert_eq!(wrong("type Handle = u8;"), 1);
+    assert_eq!(wrong("struct LoopHandle;\nuse std::task::Context;"), 0);
+    assert_eq!(wrong("fn f() { todo!() }"), 1);
+    assert_eq!(wrong("// todo!()\nlet a = \"dbg!\";"), 0);
+}
+
+#[test]
+fn a_model_switch_in_the_middle_of_code_is_found() {
+    let wrong = |text| check_cfg(&Source::new("task.rs", text)).len();
+    assert_eq!(wrong("#[cfg(not(eddies_loom))]\nfn f() {}"), 1);
+    assert_eq!(wrong("if cfg!(eddies_loom) { f() }"), 1);
+    assert_eq!(wrong("#[cfg(all(test, eddies_loom))]\n#[path = \"m.rs\"]\nmod models;"), 0);
+    assert_eq!(wrong("#[cfg(not(eddies_loom))]\npub(crate) use real::*;"), 0);
+}
+
+#[test]
+fn a_forgotten_model_is_found() {
+    let included = |text: &str| vec![("task.rs".to_owned(), text.to_owned())];
+    let models = ["task.rs".to_owned()];
+    let line = "#[path = \"../loom-tests/models/task.rs\"]\n";
+    assert_eq!(check_models(&models, &included(line)).len(), 0);
+    assert_eq!(check_models(&models, &included("")).len(), 1);
+    assert_eq!(check_models(&models, &included(&line.repeat(2))).len(), 1);
+}
+
+#[test]
+fn names_in_backticks_are_written_out() {
+    let text = "see `src/task.rs`, `src/task/{state,cell}.rs`, `src/queue.rs::push`, and `task`, or src/none.rs";
+    assert_eq!(files_named(text), ["src/task.rs", "src/task/state.rs", "src/task/cell.rs", "src/queue.rs"]);
+}
+
+#[test]
+fn literals_and_comments_are_no_code() {
+    let text = "let a = r#\"unsafe \" // no\n\"#; b('\"', '\\'', 'c', x::<'a>()); /* unsafe /* b */\nunsafe */ d // e\n\"x\\\"y\" f";
+    let source = Source::new("a.rs", text);
+    let code: Vec<&str> = source.code.iter().map(|line| line.trim()).collect();
+    assert_eq!(code, ["let a = r#\"\"", "; b(', ', ', x::<'a>());", "d", "\"\" f"]);
+    assert!(source.comment[2].contains("// e"));
+}

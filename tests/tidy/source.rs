@@ -1,0 +1,155 @@
+//! Just enough of Rust's grammar to tell code from comments and tests, and to read paths.
+
+/// A source file, split by line into code and comment. Strings are emptied, so that their text is neither.
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) code: Vec<String>,
+    pub(crate) comment: Vec<String>,
+}
+
+impl Source {
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        let (mut code, mut comment) = (vec![String::new()], vec![String::new()]);
+        let (mut rest, mut nested) = (text, 0);
+        while let Some(c) = rest.chars().next() {
+            let (line, note) = (code.last_mut().unwrap(), comment.last_mut().unwrap());
+            let mut take = c.len_utf8();
+            match c {
+                '\n' => (code.push(String::new()), comment.push(String::new())).0,
+                _ if rest.starts_with("/*") => (nested, take) = (nested + 1, 2),
+                _ if nested > 0 && rest.starts_with("*/") => (nested, take) = (nested - 1, 2),
+                _ if nested > 0 => note.push(c),
+                _ if rest.starts_with("//") => {
+                    take = rest.find('\n').unwrap_or(rest.len());
+                    note.push_str(&rest[..take]);
+                }
+                '"' => {
+                    take = string_len(line, rest);
+                    line.push_str("\"\"");
+                    for _ in rest[..take].matches('\n') {
+                        (code.push(String::new()), comment.push(String::new())).0
+                    }
+                }
+                '\'' => {
+                    take = char_len(rest);
+                    line.push('\'');
+                }
+                _ => line.push(c),
+            }
+            rest = &rest[take..];
+        }
+        Source { name: name.to_owned(), code, comment }
+    }
+
+    /// The same without what is compiled only for tests, which may use the machine as it likes.
+    pub(crate) fn without_tests(mut self) -> Self {
+        let mut at = 0;
+        while at < self.code.len() {
+            if self.code[at].trim_start().starts_with("#[cfg(test)]")
+                || self.code[at].trim_start().starts_with("#[cfg(all(test")
+            {
+                let (mut depth, mut open) = (0, true);
+                while open && at < self.code.len() {
+                    for c in std::mem::take(&mut self.code[at]).replace("#[cfg", "").chars() {
+                        depth += i32::from(c == '{') - i32::from(c == '}');
+                        open &= !(depth == 0 && (c == '}' || c == ';'));
+                    }
+                    at += 1;
+                }
+            } else {
+                at += 1;
+            }
+        }
+        self
+    }
+
+    pub(crate) fn module(&self) -> &str {
+        self.name.split(['/', '.']).next().unwrap()
+    }
+
+    pub(crate) fn is_in(&self, files: &[&str]) -> bool {
+        files.iter().any(|&file| file == self.name || (file.ends_with('/') && self.name.starts_with(file)))
+    }
+
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.code.iter().map(String::as_str).enumerate()
+    }
+
+    pub(crate) fn at(&self, line: usize, message: &str) -> String {
+        format!("src/{}:{}: {message}", self.name, line + 1)
+    }
+
+    /// Whether a comment at `line`, or at most `reach` lines above it, contains `word`.
+    pub(crate) fn argued(&self, line: usize, reach: usize, word: &str) -> bool {
+        self.comment[line.saturating_sub(reach)..=line].iter().any(|comment| comment.contains(word))
+    }
+
+    /// Every path in the code, with the groups of `use` written out: `use a::{b, c::d}` gives `a::b` and `a::c::d`.
+    pub(crate) fn paths(&self) -> Vec<(usize, String)> {
+        let (mut found, mut groups, mut path) = (Vec::new(), vec![String::new()], (0, String::new()));
+        for (number, line) in self.lines() {
+            for token in tokens(line) {
+                let word = token.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+                let open = path.1.ends_with("::");
+                match token {
+                    "::" => path.1.push_str("::"),
+                    "{" if open => groups.push(std::mem::take(&mut path.1)),
+                    _ if word && open => path.1.push_str(token),
+                    _ => {
+                        found.push(std::mem::take(&mut path));
+                        match token {
+                            "{" => groups.push(String::new()),
+                            "}" if groups.len() > 1 => drop(groups.pop()),
+                            _ if word => path = (number, format!("{}{token}", groups.last().unwrap())),
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+        found.push(path);
+        found.retain_mut(|(_, path)| {
+            *path = path.trim_matches(':').to_owned();
+            !path.is_empty()
+        });
+        found
+    }
+}
+
+pub(crate) fn tokens(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start();
+        let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let first = rest.chars().next()?.len_utf8();
+        let (token, tail) = rest.split_at(if rest.starts_with("::") { 2 } else { word.max(first) });
+        rest = tail;
+        Some(token)
+    })
+}
+
+/// How long the literal at the start of `rest` is, given the code before it on the line (`r#` makes it raw).
+fn string_len(before: &str, rest: &str) -> usize {
+    let bare = before.trim_end_matches('#');
+    if bare.ends_with('r') {
+        let end = format!("\"{}", &before[bare.len()..]);
+        return rest[1..].find(&end).map_or(rest.len(), |at| at + 1 + end.len());
+    }
+    let mut escaped = false;
+    let end = rest[1..].find(|c| {
+        let before = escaped;
+        escaped = c == '\\' && !before;
+        c == '"' && !before
+    });
+    end.map_or(rest.len(), |at| at + 2)
+}
+
+/// How long the character literal at the start of `rest` is; 1 for the quote of a lifetime.
+fn char_len(rest: &str) -> usize {
+    let mut chars = rest.char_indices().skip(1);
+    match (chars.next(), chars.next()) {
+        (Some((_, '\\')), Some((at, _))) => rest[at + 1..].find('\'').map_or(1, |end| at + 1 + end + 1),
+        (_, Some((at, '\''))) => at + 1,
+        _ => 1,
+    }
+}
