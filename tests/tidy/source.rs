@@ -1,5 +1,8 @@
 //! Just enough of Rust's grammar to tell code from comments and tests, and to read paths.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 /// A source file, split by line into code and comment. Strings are emptied, so that their text is neither.
 pub(crate) struct Source {
     pub(crate) name: String,
@@ -84,6 +87,22 @@ impl Source {
         self.comment[line.saturating_sub(reach)..=line].iter().any(|comment| comment.contains(word))
     }
 
+    /// The lines of comments and attributes directly above `line`: its documentation.
+    pub(crate) fn doc(&self, line: usize) -> impl Iterator<Item = &str> {
+        let above = (0..line).rev();
+        let is_doc = |&l: &usize| {
+            self.code[l].trim().starts_with('#') || (self.code[l].trim().is_empty() && !self.comment[l].is_empty())
+        };
+        above.take_while(is_doc).map(|l| self.comment[l].as_str())
+    }
+
+    /// Whether the item around `line` implements a trait.
+    pub(crate) fn is_in_trait_impl(&self, line: usize) -> bool {
+        let around = self.code[..line].iter().rev().find(|code| code.starts_with(|c: char| c.is_alphabetic()));
+        let indented = self.code[line].starts_with(' ');
+        indented && around.is_some_and(|code| code.contains("impl") && code.contains(" for "))
+    }
+
     /// Every path in the code, with the groups of `use` written out: `use a::{b, c::d}` gives `a::b` and `a::c::d`.
     pub(crate) fn paths(&self) -> Vec<(usize, String)> {
         let (mut found, mut groups, mut path) = (Vec::new(), vec![String::new()], (0, String::new()));
@@ -152,4 +171,26 @@ fn char_len(rest: &str) -> usize {
         (_, Some((at, '\''))) => at + 1,
         _ => 1,
     }
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Rust files under `folder`, as paths relative to it, with their texts.
+pub(crate) fn rust_files(folder: &str) -> Vec<(String, String)> {
+    fn visit(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                visit(&entry, found);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                found.push(entry);
+            }
+        }
+    }
+    let (base, mut found) = (root().join(folder), Vec::new());
+    visit(&base, &mut found);
+    found.sort();
+    let name = |path: &Path| path.strip_prefix(&base).unwrap().to_str().unwrap().replace('\\', "/");
+    found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
 }
