@@ -39,3 +39,7 @@ pub use eddies_macros::main;
 /// ```
 #[cfg(all(feature = "macros", not(eddies_loom)))]
 pub use eddies_macros::test;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -2,7 +2,7 @@
 //!
 //! Both turn an async function into an ordinary one with the async function inside:
 //!
-//! ```ignore
+//! ```text
 //! #[eddies::main(workers = 2)]          fn main() -> T {
 //! async fn main() -> T { body }    →        async fn main() -> T { body }
 //!                                           ::eddies::Runtime::builder().workers(2).build()….block_on(main())

@@ -15,7 +15,7 @@ fn an_upward_import_is_found() {
     assert_eq!(wrong("task/state.rs", "use crate::task::cell::TaskCell;\nuse super::cell;"), 0);
     assert_eq!(wrong("task/state.rs", "use crate::scheduler::Shared;"), 1);
     assert_eq!(
-        wrong("task/state.rs", "use crate::{loom::Arc, queue::{inbox::Node, Deque}};"),
+        wrong("task/state.rs", "use crate::{loom::Arc, queue::{run_next::RunNext, Deque}};"),
         2,
         "islands, in a group"
     );
@@ -49,6 +49,7 @@ fn a_way_around_the_facade_is_found() {
     assert_eq!(wrong("net/source.rs", "use mio::{Interest, Waker};"), 1);
     assert_eq!(wrong("reactor/wakeup.rs", "use mio::{Interest, Waker};"), 0);
     assert_eq!(wrong("task.rs", "thread_local! { static A: u8 = 0; }"), 1);
+    assert_eq!(wrong("task.rs", "use crate::loom::{Arc, thread_local};\nthread_local! { static A: u8 = 0; }"), 0);
 }
 
 #[test]
@@ -94,6 +95,7 @@ fn a_model_switch_in_the_middle_of_code_is_found() {
     let wrong = |text| check_cfg(&Source::new("task.rs", text)).len();
     assert_eq!(wrong("#[cfg(not(eddies_loom))]\nfn f() {}"), 1);
     assert_eq!(wrong("if cfg!(eddies_loom) { f() }"), 1);
+    assert_eq!(wrong("const FIRST: usize = if cfg!(eddies_loom) { 2 } else { 64 };"), 0);
     assert_eq!(wrong("#[cfg(all(test, eddies_loom))]\n#[path = \"m.rs\"]\nmod models;"), 0);
     assert_eq!(wrong("#[cfg(not(eddies_loom))]\npub(crate) use real::*;"), 0);
 }
@@ -106,6 +108,13 @@ fn a_forgotten_model_is_found() {
     assert_eq!(check_models(&models, &included(line)).len(), 0);
     assert_eq!(check_models(&models, &included("")).len(), 1);
     assert_eq!(check_models(&models, &included(&line.repeat(2))).len(), 1);
+}
+
+#[test]
+fn a_file_of_tests_is_told_from_others() {
+    let text = "#[cfg(all(test, not(eddies_loom)))]\nmod stress;\n\nmod inbox;\n";
+    let files = [("queue.rs".to_owned(), text.to_owned())];
+    assert_eq!(source::test_files(&files).into_iter().collect::<Vec<_>>(), ["queue/stress.rs"]);
 }
 
 #[test]

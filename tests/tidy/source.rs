@@ -1,5 +1,6 @@
 //! Just enough of Rust's grammar to tell code from comments and tests, and to read paths.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -48,22 +49,23 @@ impl Source {
     pub(crate) fn without_tests(mut self) -> Self {
         let mut at = 0;
         while at < self.code.len() {
-            if self.code[at].trim_start().starts_with("#[cfg(test)]")
-                || self.code[at].trim_start().starts_with("#[cfg(all(test")
-            {
-                let (mut depth, mut open) = (0, true);
-                while open && at < self.code.len() {
-                    for c in std::mem::take(&mut self.code[at]).replace("#[cfg", "").chars() {
-                        depth += i32::from(c == '{') - i32::from(c == '}');
-                        open &= !(depth == 0 && (c == '}' || c == ';'));
-                    }
-                    at += 1;
-                }
-            } else {
-                at += 1;
-            }
+            at = if is_for_tests(&self.code[at]) { self.blank_item(at) } else { at + 1 };
         }
         self
+    }
+
+    /// Empties the lines from `start` to the end of the item there, its `;` or its last brace; returns the line after it.
+    fn blank_item(&mut self, start: usize) -> usize {
+        let mut depth = 0;
+        for at in start..self.code.len() {
+            for c in std::mem::take(&mut self.code[at]).chars() {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                if depth == 0 && (c == '}' || c == ';') {
+                    return at + 1;
+                }
+            }
+        }
+        self.code.len()
     }
 
     pub(crate) fn module(&self) -> &str {
@@ -106,23 +108,21 @@ impl Source {
     /// Every path in the code, with the groups of `use` written out: `use a::{b, c::d}` gives `a::b` and `a::c::d`.
     pub(crate) fn paths(&self) -> Vec<(usize, String)> {
         let (mut found, mut groups, mut path) = (Vec::new(), vec![String::new()], (0, String::new()));
-        for (number, line) in self.lines() {
-            for token in tokens(line) {
-                let word = token.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-                let open = path.1.ends_with("::");
+        let tokens = self.lines().flat_map(|(number, line)| tokens(line).map(move |token| (number, token)));
+        for (number, token) in tokens {
+            let word = token.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+            let open = path.1.ends_with("::");
+            if token == "::" || (word && open) {
+                path.1.push_str(token);
+            } else if token == "{" && open {
+                groups.push(std::mem::take(&mut path.1));
+            } else {
+                found.push(std::mem::take(&mut path));
                 match token {
-                    "::" => path.1.push_str("::"),
-                    "{" if open => groups.push(std::mem::take(&mut path.1)),
-                    _ if word && open => path.1.push_str(token),
-                    _ => {
-                        found.push(std::mem::take(&mut path));
-                        match token {
-                            "{" => groups.push(String::new()),
-                            "}" if groups.len() > 1 => drop(groups.pop()),
-                            _ if word => path = (number, format!("{}{token}", groups.last().unwrap())),
-                            _ => {}
-                        }
-                    }
+                    "{" => groups.push(String::new()),
+                    "}" if groups.len() > 1 => drop(groups.pop()),
+                    _ if word => path = (number, format!("{}{token}", groups.last().unwrap())),
+                    _ => {}
                 }
             }
         }
@@ -145,6 +145,25 @@ pub(crate) fn tokens(line: &str) -> impl Iterator<Item = &str> {
         rest = tail;
         Some(token)
     })
+}
+
+fn is_for_tests(attribute: &str) -> bool {
+    let attribute = attribute.trim_start();
+    attribute.starts_with("#[cfg(test)]") || attribute.starts_with("#[cfg(all(test")
+}
+
+/// The files that are modules behind `cfg(test)`.
+pub(crate) fn test_files(files: &[(String, String)]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (file, text) in files {
+        let folder = if file == "lib.rs" { String::new() } else { file.replace(".rs", "/") };
+        let lines: Vec<&str> = text.lines().collect();
+        for pair in lines.windows(2).filter(|pair| is_for_tests(pair[0])) {
+            let module = pair[1].split_whitespace().last().and_then(|name| name.strip_suffix(';'));
+            found.extend(module.map(|module| format!("{folder}{module}.rs")));
+        }
+    }
+    found
 }
 
 /// How long the literal at the start of `rest` is, given the code before it on the line (`r#` makes it raw).
