@@ -12,6 +12,7 @@ pub mod coop;
 mod error;
 mod loom;
 mod queue;
+mod reactor;
 
 pub use error::{Elapsed, NoRuntime, Overloaded, StillRunning, TaskError};
 

@@ -16,6 +16,7 @@ pub(crate) use model::*;
 #[cfg(not(eddies_loom))]
 mod real {
     pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::OnceLock;
     pub(crate) use std::sync::atomic;
     pub(crate) use std::thread;
     pub(crate) use std::thread_local;
@@ -162,5 +163,87 @@ mod model {
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
         }
+    }
+
+    /// Thread switches in one execution: what loom allows before it gives up. Loud: it panics.
+    #[cfg(test)]
+    const BRANCHES_MAX: usize = 50_000;
+
+    /// Says how far an exploration came, also when a failed assertion ends it.
+    #[cfg(test)]
+    struct Report<'a> {
+        name: &'a str,
+        bound: Option<usize>,
+        executions: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+        start: std::time::Instant,
+    }
+
+    #[cfg(test)]
+    impl Report<'_> {
+        fn executions(&self) -> usize {
+            // Ordering: publishes nothing, a count read by the thread that explores.
+            self.executions.load(std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    #[cfg(test)]
+    impl Drop for Report<'_> {
+        fn drop(&mut self) {
+            let bound = self.bound.map_or("every execution".to_owned(), |bound| format!("preemptions <= {bound}"));
+            let end = if std::thread::panicking() { ", the last one FAILED" } else { "" };
+            println!(
+                "model {}: {} executions, {bound}, {:.2} s{end}",
+                self.name,
+                self.executions(),
+                self.start.elapsed().as_secs_f64()
+            );
+        }
+    }
+
+    /// Explores every execution of `model` with at most `preemptions` involuntary thread switches, and prints one line about it.
+    ///
+    /// `EDDIES_LOOM_PREEMPTIONS` in the environment takes the place of `preemptions`: a number, or `none` for no bound. loom's own
+    /// variables cannot cut an exploration short: every limit is set here.
+    ///
+    /// # Panics
+    ///
+    /// When an execution fails, and when fewer than `min_executions` (at least two, whatever the caller says) ran: a model whose threads
+    /// never meet explores one execution and checks nothing. Under a smaller bound than the model's own, two are enough.
+    #[cfg(test)]
+    #[track_caller]
+    pub(crate) fn check(
+        name: &str,
+        preemptions: usize,
+        min_executions: usize,
+        model: impl Fn() + Send + Sync + 'static,
+    ) {
+        let bound = match std::env::var("EDDIES_LOOM_PREEMPTIONS") {
+            Err(_) => Some(preemptions),
+            Ok(text) if text == "none" => None,
+            Ok(text) => Some(text.parse().expect("EDDIES_LOOM_PREEMPTIONS is a number or `none`")),
+        };
+        let min = if bound.is_some_and(|bound| bound < preemptions) { 2 } else { min_executions.max(2) };
+
+        // The type is non-exhaustive, so there is no literal: each field that limits is set after the fact.
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = bound;
+        builder.max_branches = BRANCHES_MAX;
+        builder.max_permutations = None;
+        builder.max_duration = None;
+        builder.checkpoint_file = None;
+        builder.expect_explicit_explore = false;
+
+        let executions = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let report = Report { name, bound, executions: executions.clone(), start: std::time::Instant::now() };
+        builder.check(move || {
+            // Ordering: publishes nothing; loom runs all threads of a model on the one that explores.
+            executions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            model();
+        });
+        assert!(
+            report.executions() >= min,
+            "model {name} ran {} executions, fewer than the {min} that it must have",
+            report.executions()
+        );
     }
 }
