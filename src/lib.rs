@@ -11,6 +11,8 @@ compile_error!(
 pub mod coop;
 mod error;
 mod loom;
+#[cfg(not(eddies_loom))]
+pub mod net;
 mod queue;
 mod reactor;
 

@@ -1,0 +1,5 @@
+//! Sockets.
+
+pub(crate) mod source;
+
+pub use source::{Interest, Ready};
