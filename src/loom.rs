@@ -247,3 +247,7 @@ mod model {
         );
     }
 }
+
+#[cfg(all(test, eddies_loom))]
+#[path = "../loom-tests/models/harness.rs"]
+mod models;
