@@ -165,6 +165,38 @@ mod model {
         }
     }
 
+    /// A point that the threads of a model pass in every order.
+    ///
+    /// loom decides which orders to try by the last access to an atomic alone. A thread that loads an atomic and then writes it hides,
+    /// behind its own load, an earlier load by another thread: the order in which the write comes first is not tried. Threads that begin
+    /// by passing one line are tried in every order of their beginnings, whatever they do next. (loom issues 166 and 392.)
+    #[cfg(test)]
+    #[derive(Debug, Clone)]
+    pub(crate) struct StartLine(std::sync::Arc<atomic::AtomicUsize>);
+
+    #[cfg(test)]
+    impl StartLine {
+        /// A line for one execution of a model.
+        pub(crate) fn new() -> Self {
+            StartLine(std::sync::Arc::new(atomic::AtomicUsize::new(0)))
+        }
+
+        /// The thread that explores passes the line, after it has spawned the others.
+        pub(crate) fn pass(&self) {
+            // Ordering: Relaxed, must order nothing between the threads, or it would hide what a model looks for.
+            self.0.fetch_add(1, atomic::Ordering::Relaxed);
+        }
+
+        /// Spawns a thread that passes the line before it does anything else.
+        pub(crate) fn spawn<T: 'static>(&self, f: impl FnOnce() -> T + 'static) -> thread::JoinHandle<T> {
+            let line = self.clone();
+            thread::spawn(move || {
+                line.pass();
+                f()
+            })
+        }
+    }
+
     /// Thread switches in one execution: what loom allows before it gives up. Loud: it panics.
     #[cfg(test)]
     const BRANCHES_MAX: usize = 50_000;

@@ -1,7 +1,7 @@
 //! Models of nothing but the harness: it must notice a model that checks nothing, and find a planted bug.
 
 use crate::loom::atomic::{AtomicBool, Ordering, fence};
-use crate::loom::{Arc, check, thread};
+use crate::loom::{Arc, StartLine, check, thread};
 
 /// 1 thread; a model without interleavings is refused.
 #[test]
@@ -52,4 +52,44 @@ fn store_then_check(store: &AtomicBool, check: &AtomicBool, fenced: bool) -> boo
     }
     // Ordering: Relaxed, see above.
     check.load(Ordering::Relaxed)
+}
+
+/// 2 threads: one loads a flag, the other loads it and then sets it. Whether the first saw it set.
+fn load_against_load_and_store(
+    spawn: impl FnOnce(Box<dyn FnOnce()>) -> thread::JoinHandle<()>,
+    pass: impl FnOnce(),
+) -> bool {
+    let flag = Arc::new(AtomicBool::new(false));
+    let f = flag.clone();
+    let setter = spawn(Box::new(move || {
+        // Ordering: Relaxed, three times: one atomic, whose order is all that matters.
+        if !f.load(Ordering::Relaxed) {
+            // Ordering: Relaxed, see above.
+            f.store(true, Ordering::Relaxed);
+        }
+    }));
+    pass();
+    // Ordering: Relaxed, see above.
+    let seen = flag.load(Ordering::Relaxed);
+    setter.join().unwrap();
+    seen
+}
+
+/// 2 threads; loom alone never tries the order in which the store comes before the other thread's load. When this test fails, loom has
+/// learnt it, and `StartLine` can go.
+#[test]
+#[should_panic(expected = "ran 1 executions")]
+fn loom_alone_overlooks_a_store_behind_a_load() {
+    check("harness_overlooked", 2, 2, || assert!(!load_against_load_and_store(thread::spawn, || ())));
+}
+
+/// 2 threads; with a start line that order is tried.
+#[test]
+#[should_panic(expected = "the store came first")]
+fn a_start_line_brings_back_the_overlooked_order() {
+    check("harness_start_line", 2, 2, || {
+        let line = StartLine::new();
+        let seen = load_against_load_and_store(|f| line.spawn(f), || line.pass());
+        assert!(!seen, "the store came first");
+    });
 }
