@@ -4,13 +4,16 @@
 //!
 //! - its *deque* ([`Deque`]): one owner pushes at the back and pops at the front; any thread steals from the front through a
 //!   [`DequeStealer`]. Unbounded, FIFO. crossbeam-deque by default, our own [`chase_lev`] under loom and with the feature `chase-lev`;
-//! - its *run-next slot*: one item, filled by the owner only while it is empty, so that tasks woken by one poll keep their order;
+//! - its *run-next slot* ([`run_next`]): one item, filled by the owner only while it is empty, so that tasks woken by one poll keep their
+//!   order;
 //! - its *inbox* ([`inbox`]): any thread pushes, any thread takes all of it with one swap.
 
 pub(crate) mod chase_lev;
 #[cfg(not(eddies_loom))]
 pub(crate) mod crossbeam;
 pub(crate) mod inbox;
+pub(crate) mod run_next;
+pub(crate) mod word;
 
 /// The owner's end of a work-stealing deque. `!Sync`: one thread at a time holds it.
 pub(crate) trait Deque<T>: Sized {
