@@ -7,6 +7,9 @@
 //! - its *run-next slot* ([`run_next`]): one item, filled by the owner only while it is empty, so that tasks woken by one poll keep their
 //!   order;
 //! - its *inbox* ([`inbox`]): any thread pushes, any thread takes all of it with one swap.
+//!
+//! None of them orders more than its items. Who pushes and then looks for a sleeper, and who announces its sleep and then looks here,
+//! bring a `fence(SeqCst)` each.
 
 pub(crate) mod chase_lev;
 #[cfg(not(eddies_loom))]
@@ -14,6 +17,14 @@ pub(crate) mod crossbeam;
 pub(crate) mod inbox;
 pub(crate) mod run_next;
 pub(crate) mod word;
+
+/// The deque of the run queues.
+#[cfg(any(eddies_loom, feature = "chase-lev"))]
+pub(crate) type DefaultDeque<T> = chase_lev::ChaseLev<T>;
+
+/// The deque of the run queues.
+#[cfg(not(any(eddies_loom, feature = "chase-lev")))]
+pub(crate) type DefaultDeque<T> = crossbeam::CrossbeamDeque<T>;
 
 /// The owner's end of a work-stealing deque. `!Sync`: one thread at a time holds it.
 pub(crate) trait Deque<T>: Sized {
@@ -58,6 +69,10 @@ pub(crate) trait DequeStealer<T>: Send + Sync {
     /// Takes the front item alone.
     fn steal(&self) -> Stolen<T>;
 
-    /// Whether the deque looks empty now. Cheap: no read-modify-write, no fence; callers that rely on it bring their own fence.
+    /// Whether the deque looks empty now. Cheap: no read-modify-write. Callers that rely on it bring their own fence: crossbeam-deque happens
+    /// to have one inside, and our own deque has none.
     fn is_empty(&self) -> bool;
 }
+
+#[cfg(all(test, not(eddies_loom)))]
+mod stress;
