@@ -20,6 +20,11 @@ std::thread_local! {
     static LEFT: Cell<u8> = const { Cell::new(UNLIMITED) };
 }
 
+/// Runs `f` without a budget.
+pub(crate) fn without_budget<R>(f: impl FnOnce() -> R) -> R {
+    with_left(UNLIMITED, f)
+}
+
 /// Runs `poll` with a fresh budget.
 #[inline]
 pub(crate) fn with_budget<R>(poll: impl FnOnce() -> R) -> R {

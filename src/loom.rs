@@ -15,9 +15,8 @@ pub(crate) use model::*;
 
 #[cfg(not(eddies_loom))]
 mod real {
-    pub(crate) use std::sync::Arc;
-    pub(crate) use std::sync::OnceLock;
     pub(crate) use std::sync::atomic;
+    pub(crate) use std::sync::{Arc, OnceLock, Weak};
     pub(crate) use std::thread;
     pub(crate) use std::thread_local;
 

@@ -1,0 +1,341 @@
+//! Models of the task: its state word, its cell and its registry, on a scheduler that is a list.
+//!
+//! Each cell holds a counted reference to the list, and loom reports a count that does not come down to zero: a cell that is never freed
+//! fails its model, and so does one freed twice. Futures and outputs are counted by [`Probe`].
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use super::registry::Registry;
+use super::{Outcome, Runnable, Schedule, Task, TaskRef, spawn};
+use crate::error::TaskError;
+use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::loom::{Arc, Mutex, StartLine, check};
+
+/// A scheduler and registry for one model.
+struct Bench {
+    runnables: Mutex<VecDeque<Runnable>>,
+    registry: Registry,
+}
+
+#[derive(Clone)]
+struct Scheduler(Arc<Bench>);
+
+impl Schedule for Scheduler {
+    fn schedule(&self, runnable: Runnable) {
+        self.0.runnables.lock().push_back(runnable);
+    }
+
+    fn release(&self, task: TaskRef) -> bool {
+        self.0.registry.remove(task).was_linked
+    }
+}
+
+impl Scheduler {
+    fn new() -> Self {
+        Scheduler(Arc::new(Bench { runnables: Mutex::new(VecDeque::new()), registry: Registry::new() }))
+    }
+
+    fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (runnable, task) = spawn(future, self.clone(), None, Location::caller(), true);
+        if self.0.registry.insert(runnable.task_ref()) {
+            self.schedule(runnable);
+        }
+        task
+    }
+
+    /// Runs what is runnable now; how many polls that took.
+    fn run(&self) -> usize {
+        let mut polls = 0;
+        loop {
+            let next = self.0.runnables.lock().pop_front();
+            let Some(runnable) = next else { return polls };
+            polls += 1;
+            if let Outcome::Reschedule(runnable) = runnable.run() {
+                self.schedule(runnable);
+            }
+        }
+    }
+}
+
+/// Counts how often it was dropped.
+struct Probe(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl Probe {
+    fn new() -> (Probe, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+        let drops = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        (Probe(drops.clone()), drops)
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+fn drops(of: &std::sync::Arc<std::sync::atomic::AtomicUsize>) -> usize {
+    of.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Ready when both flags are set, which it reads with no ordering of its own; tells its waker at the first poll.
+struct WaitForFlags {
+    flags: Arc<[AtomicBool; 2]>,
+    waker: std::sync::Arc<std::sync::Mutex<Option<Waker>>>,
+}
+
+impl Future for WaitForFlags {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.lock().unwrap().get_or_insert_with(|| cx.waker().clone());
+        // Ordering: Relaxed: that the poll sees what was set before the wake is what the model checks (T6).
+        if self.flags.iter().all(|flag| flag.load(Ordering::Relaxed)) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// A task that has been polled once, its flags and its waker.
+fn waiting_task(scheduler: &Scheduler) -> (Task<()>, Arc<[AtomicBool; 2]>, Waker) {
+    let flags = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+    let waker = std::sync::Arc::default();
+    let task = scheduler.spawn(WaitForFlags { flags: flags.clone(), waker: std::sync::Arc::clone(&waker) });
+    assert_eq!(scheduler.run(), 1);
+    let waker = waker.lock().unwrap().take().unwrap();
+    (task, flags, waker)
+}
+
+/// 2 wakers and 1 runner: the task is polled after the last wake, and that poll sees what was written before each wake, also when a wake
+/// found the task scheduled already (T6). Bound 2.
+#[test]
+fn two_wakers_and_a_runner_lose_no_wake() {
+    check("task_two_wakers", 2, 250, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let (task, flags, waker) = waiting_task(&scheduler);
+        let threads: Vec<_> = (0..2)
+            .map(|i| {
+                let (flags, waker) = (flags.clone(), waker.clone());
+                line.spawn(move || {
+                    // Ordering: Relaxed: the wake is to publish it.
+                    flags[i].store(true, Ordering::Relaxed);
+                    if i == 0 { waker.wake() } else { waker.wake_by_ref() }
+                })
+            })
+            .collect();
+        line.pass();
+        drop(waker);
+        let early = scheduler.run();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(early + scheduler.run() <= 2, "at most one poll for each wake");
+        assert!(task.is_finished(), "the wake was lost");
+    });
+}
+
+/// 1 runner that is in a poll, 1 waker: a wake during the poll causes exactly one more. Bound 3.
+#[test]
+fn a_wake_during_the_poll_reschedules_once() {
+    check("task_wake_while_running", 3, 20, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let (task, flags, waker) = waiting_task(&scheduler);
+        let other = flags.clone();
+        waker.wake_by_ref();
+        let thread = line.spawn(move || {
+            for flag in other.iter() {
+                // Ordering: Relaxed: the wake is to publish it.
+                flag.store(true, Ordering::Relaxed);
+            }
+            waker.wake();
+        });
+        line.pass();
+        let early = scheduler.run();
+        thread.join().unwrap();
+        let late = scheduler.run();
+        assert!(task.is_finished() && (1..=2).contains(&(early + late)), "{early} + {late} polls");
+    });
+}
+
+/// 1 runner that completes the task, 1 waker that wakes and drops the last waker: no Runnable outlives the completion, the cell is freed
+/// once, whoever comes last. Bound 3.
+#[test]
+fn wake_and_last_reference_against_complete() {
+    check("task_wake_vs_complete", 3, 20, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let (task, flags, waker) = waiting_task(&scheduler);
+        for flag in flags.iter() {
+            // Ordering: Relaxed: the runner is this very thread.
+            flag.store(true, Ordering::Relaxed);
+        }
+        drop(task);
+        waker.wake_by_ref();
+        let thread = line.spawn(move || {
+            waker.wake_by_ref();
+            let second = waker.clone();
+            drop(waker);
+            second.wake();
+        });
+        line.pass();
+        scheduler.run();
+        thread.join().unwrap();
+        assert_eq!(scheduler.run(), 0, "a complete task was scheduled");
+        assert_eq!(scheduler.0.registry.len(), 0);
+    });
+}
+
+/// 1 runner, 1 aborter, 1 waker: the future is dropped once, the task completes, the handle tells what happened. Bound 2.
+#[test]
+fn abort_against_poll_and_wake() {
+    check("task_abort", 2, 100, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let (task, flags, waker) = waiting_task(&scheduler);
+        let abort = task.abort_handle();
+        let aborter = line.spawn(move || abort.abort());
+        let setter = flags.clone();
+        let waking = line.spawn(move || {
+            for flag in setter.iter() {
+                // Ordering: Relaxed: the wake is to publish it.
+                flag.store(true, Ordering::Relaxed);
+            }
+            waker.wake();
+        });
+        line.pass();
+        scheduler.run();
+        aborter.join().unwrap();
+        waking.join().unwrap();
+        scheduler.run();
+        assert!(task.is_finished());
+        match loom::future::block_on(task) {
+            Ok(()) | Err(TaskError::Cancelled) => {}
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(Arc::strong_count(&flags), 1, "the future was dropped");
+    });
+}
+
+/// 1 runner that completes, 1 joiner that awaits: the joiner is woken and gets the output, once. Bound 3.
+#[test]
+fn a_joiner_gets_the_output() {
+    check("task_join_vs_complete", 3, 20, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let (probe, dropped) = Probe::new();
+        let task = scheduler.spawn(async move { probe });
+        let joiner = line.spawn(move || {
+            let probe = loom::future::block_on(task).unwrap();
+            assert_eq!(drops(&probe.0), 0);
+        });
+        line.pass();
+        scheduler.run();
+        joiner.join().unwrap();
+        assert_eq!(drops(&dropped), 1);
+    });
+}
+
+/// Wakes nobody.
+struct Deaf;
+
+impl std::task::Wake for Deaf {
+    fn wake(self: std::sync::Arc<Self>) {}
+}
+
+/// A waker, and a reference to count its clones by.
+fn counting_waker() -> (Waker, std::sync::Arc<Deaf>) {
+    let deaf = std::sync::Arc::new(Deaf);
+    (Waker::from(deaf.clone()), deaf)
+}
+
+/// 1 runner that completes, 1 thread that polls the handle with one waker, then with another, and drops it: the output is dropped once, by
+/// whoever owns it, the join waker's slot is emptied once. Bound 3.
+#[test]
+fn a_handle_that_changes_its_waker_and_goes_away() {
+    check("task_drop_join_vs_complete", 3, 100, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let (probe, dropped) = Probe::new();
+        let mut task = scheduler.spawn(async move { probe });
+        let joiner = line.spawn(move || {
+            let (first, second) = (counting_waker(), counting_waker());
+            for waker in [&first.0, &second.0] {
+                if let Poll::Ready(output) = Pin::new(&mut task).poll(&mut Context::from_waker(waker)) {
+                    drop(output);
+                    break;
+                }
+            }
+            drop(task);
+            (first.1, second.1)
+        });
+        line.pass();
+        scheduler.run();
+        let (first, second) = joiner.join().unwrap();
+        assert_eq!(drops(&dropped), 1, "the output");
+        assert_eq!((std::sync::Arc::strong_count(&first), std::sync::Arc::strong_count(&second)), (1, 1), "the slot was emptied");
+    });
+}
+
+/// 1 runner that completes, 1 thread that drops the handle right after the spawn: the short cut frees nothing too early. Bound 3.
+#[test]
+fn a_handle_dropped_at_once() {
+    check("task_drop_at_once", 3, 10, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let (probe, dropped) = Probe::new();
+        let task = scheduler.spawn(async move { probe });
+        let dropper = line.spawn(move || drop(task));
+        line.pass();
+        scheduler.run();
+        dropper.join().unwrap();
+        assert_eq!(drops(&dropped), 1);
+    });
+}
+
+/// 1 runner that completes a task, 1 thread that closes the registry and aborts all: the task is unlinked once, a spawn after the close is
+/// cancelled. Bound 2.
+#[test]
+fn shutdown_against_complete_and_spawn() {
+    check("task_registry_shutdown", 2, 50, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let first = scheduler.spawn(std::future::pending::<()>());
+        let second = scheduler.spawn(async {});
+        let closing = scheduler.clone();
+        let closer = line.spawn(move || {
+            closing.0.registry.close();
+            closing.0.registry.abort_all();
+        });
+        line.pass();
+        scheduler.run();
+        let third = scheduler.spawn(std::future::pending::<()>());
+        closer.join().unwrap();
+        scheduler.run();
+        assert_eq!(scheduler.0.registry.len(), 0);
+        assert!(first.is_finished() && second.is_finished() && third.is_finished());
+    });
+}
+
+/// 1 thread that drops the Runnable unrun, 1 joiner: the future is dropped once and the handle says Cancelled. Bound 3.
+#[test]
+fn a_runnable_dropped_unrun_cancels() {
+    check("task_drop_runnable", 3, 10, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let (probe, dropped) = Probe::new();
+        let task = scheduler.spawn(async move { drop(probe) });
+        let joiner = line.spawn(move || loom::future::block_on(task).is_err_and(|error| error.is_cancelled()));
+        line.pass();
+        let runnable = scheduler.0.runnables.lock().pop_front();
+        drop(runnable);
+        assert!(joiner.join().unwrap());
+        assert_eq!(drops(&dropped), 1);
+    });
+}

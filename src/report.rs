@@ -1,0 +1,164 @@
+//! Exceptions: what went wrong in user code and was handed to nobody.
+//!
+//! A panic in a detached task, in a `Drop` that the runtime ran, in a waker or in a blocking job is caught where it happens and told once,
+//! to the handler that the thread's runtime installed (`Builder::exception_handler`); a thread without one prints a line to stderr.
+//! A handler that panics is caught as well, and its exception printed.
+//!
+//! The handler is a thread's own: every worker and every pool thread sets it when it starts, so that no lock and no pointer to the runtime is
+//! needed at the place of the accident, which may outlive the runtime (the handle of a finished task, dropped later).
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
+
+use crate::error::panic_text;
+
+/// Where in user code an [`Exception`] arose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExceptionKind {
+    /// A task's future panicked, and its handle was dropped or never asked.
+    Task,
+    /// The destructor of a future, or of an output nobody asked for, panicked.
+    Drop,
+    /// A waker, called because of an event, a due timer or a finished task, panicked.
+    Waker,
+    /// A job of the blocking pool panicked outside of any task.
+    BlockingJob,
+    /// The event loop itself met an error of the operating system and went on.
+    Loop,
+}
+
+/// A panic or an error that no caller can be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    kind: ExceptionKind,
+    message: String,
+    task: Option<String>,
+    location: Option<&'static Location<'static>>,
+}
+
+impl Exception {
+    pub(crate) fn new(kind: ExceptionKind, message: impl Into<String>) -> Self {
+        Exception { kind, message: message.into(), task: None, location: None }
+    }
+
+    pub(crate) fn panic(kind: ExceptionKind, payload: &(dyn Any + Send)) -> Self {
+        Exception::new(kind, panic_text(payload))
+    }
+
+    pub(crate) fn of_task(mut self, name: Option<&str>, location: &'static Location<'static>) -> Self {
+        self.task = name.map(str::to_owned);
+        self.location = Some(location);
+        self
+    }
+
+    /// What kind of user code it came from.
+    pub fn kind(&self) -> ExceptionKind {
+        self.kind
+    }
+
+    /// The panic's message, or the error's text.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The name of the task concerned, if it has one.
+    pub fn task_name(&self) -> Option<&str> {
+        self.task.as_deref()
+    }
+
+    /// Where the task concerned was spawned.
+    pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
+        self.location
+    }
+}
+
+impl fmt::Display for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            ExceptionKind::Task => f.write_str("task")?,
+            ExceptionKind::Drop => f.write_str("destructor in a task")?,
+            ExceptionKind::Waker => f.write_str("waker")?,
+            ExceptionKind::BlockingJob => f.write_str("blocking job")?,
+            ExceptionKind::Loop => return write!(f, "event loop: {}", self.message),
+        }
+        if let Some(name) = &self.task {
+            write!(f, " `{name}`")?;
+        }
+        if let Some(location) = self.location {
+            write!(f, " spawned at {location}")?;
+        }
+        write!(f, " panicked: {}", self.message)
+    }
+}
+
+/// A function that is told of exceptions. Any thread calls it; it should not block.
+pub(crate) type Handler = Arc<dyn Fn(&Exception) + Send + Sync>;
+
+std::thread_local! {
+    /// The handler of the runtime this thread works for. Written and read by this thread only.
+    static HANDLER: RefCell<Option<Handler>> = const { RefCell::new(None) };
+}
+
+/// Makes `handler` this thread's, and gives back the one before.
+pub(crate) fn set_thread_handler(handler: Option<Handler>) -> Option<Handler> {
+    HANDLER.try_with(|cell| cell.replace(handler)).ok().flatten()
+}
+
+/// Tells this thread's handler.
+#[cold]
+pub(crate) fn report(exception: &Exception) {
+    let handler = HANDLER.try_with(|cell| cell.borrow().clone()).ok().flatten();
+    let Some(handler) = handler else {
+        return print(exception);
+    };
+    if catch_unwind(AssertUnwindSafe(|| handler(exception))).is_err() {
+        print(exception);
+    }
+}
+
+fn print(exception: &Exception) {
+    use std::io::Write;
+    // stderr may be closed; there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "eddies: {exception}");
+}
+
+/// Runs `f`, which calls user code; a panic is told as `kind` and answered with `None`.
+pub(crate) fn catch<R>(kind: ExceptionKind, f: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            report(&Exception::panic(kind, &*payload));
+            drop_payload(payload);
+            None
+        }
+    }
+}
+
+/// Drops a panic's payload, whose destructor may panic in turn.
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // A destructor that panics with a payload whose destructor panics: leaking is the only way to end this.
+        std::mem::forget(second);
+    }
+}
+
+#[cfg(all(test, not(eddies_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn the_threads_handler_hears_a_caught_panic_once() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ears = heard.clone();
+        set_thread_handler(Some(Arc::new(move |exception| ears.lock().unwrap().push(exception.to_string()))));
+        assert_eq!(catch(ExceptionKind::Waker, || -> u32 { panic!("no {}", 7) }), None);
+        assert_eq!(catch(ExceptionKind::Waker, || 3), Some(3));
+        set_thread_handler(None);
+        assert_eq!(*heard.lock().unwrap(), ["waker panicked: no 7"]);
+    }
+}

@@ -1,0 +1,154 @@
+//! The live tasks of one loop: what a shutdown has to end.
+//!
+//! An intrusive, doubly linked list under a lock, threaded through the headers, so that a spawn allocates nothing for it. A task is linked
+//! when it is spawned, before its Runnable goes anywhere, and unlinked by whoever completes it. The list owns one reference to each.
+//!
+//! - **G1** A task is linked exactly while it is in the list of the registry it was inserted into, and it is completed, hence unlinked, only
+//!   by its Runnable's holder (T2).
+//! - **G2** A closed registry takes no new task; once it is empty it stays empty.
+
+#![allow(unsafe_code, reason = "an intrusive list of type-erased tasks")]
+
+use std::ptr::NonNull;
+
+use super::TaskRef;
+use super::cell::Header;
+use super::join::abort;
+use super::waker::release;
+use crate::loom::Mutex;
+
+/// The live tasks of one loop. Any thread.
+pub(crate) struct Registry {
+    list: Mutex<List>,
+}
+
+/// Read and written under the registry's lock.
+struct List {
+    head: Option<NonNull<Header>>,
+    len: usize,
+    is_closed: bool,
+}
+
+// SAFETY: the pointers are references to tasks, which any thread may hold; what they link is touched under the lock only.
+unsafe impl Send for List {}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Registry { list: Mutex::new(List { head: None, len: 0, is_closed: false }) }
+    }
+
+    /// Links a new task, taking over the registry's reference. `false`: the registry is closed, and the reference released; the caller
+    /// drops the Runnable.
+    pub(crate) fn insert(&self, task: TaskRef) -> bool {
+        let mut list = self.list.lock();
+        if list.is_closed {
+            drop(list);
+            // SAFETY: the new task was counted with a reference for the registry, which is given up.
+            unsafe { release(task.0) };
+            return false;
+        }
+        let next = list.head.replace(task.0);
+        links(task.0, |links| links.next = next);
+        if let Some(next) = next {
+            links(next, |links| links.previous = Some(task.0));
+        }
+        list.len += 1;
+        true
+    }
+
+    /// Unlinks a task that completes. Returns whether it was linked, so that the caller has the registry's reference to release, and whether
+    /// the registry is now closed and empty.
+    pub(crate) fn remove(&self, task: TaskRef) -> Removed {
+        let mut list = self.list.lock();
+        let mut place = None;
+        links(task.0, |links| place = Some((links.previous.take(), links.next.take())));
+        let Some((previous, next)) = place else { unreachable!("the closure ran") };
+        match previous {
+            Some(previous) => links(previous, |links| links.next = next),
+            None if list.head == Some(task.0) => list.head = next,
+            // Not first and without a predecessor: it never was in the list (G1).
+            None => return Removed { was_linked: false, is_drained: false },
+        }
+        if let Some(next) = next {
+            links(next, |links| links.previous = previous);
+        }
+        list.len -= 1;
+        Removed { was_linked: true, is_drained: list.is_closed && list.len == 0 }
+    }
+
+    /// Refuses new tasks from now on.
+    pub(crate) fn close(&self) {
+        self.list.lock().is_closed = true;
+    }
+
+    /// Takes tasks again.
+    pub(crate) fn reopen(&self) {
+        self.list.lock().is_closed = false;
+    }
+
+    /// How many tasks live.
+    pub(crate) fn len(&self) -> usize {
+        self.list.lock().len
+    }
+
+    /// Aborts every task that is in the list now.
+    pub(crate) fn abort_all(&self) {
+        for task in self.references() {
+            abort(task);
+            // SAFETY: the reference made by `references`.
+            unsafe { release(task) };
+        }
+    }
+
+    /// What the first `limit` tasks in the list are called.
+    pub(crate) fn describe(&self, limit: usize) -> Vec<String> {
+        let mut all = self.references();
+        let rest = all.split_off(limit.min(all.len()));
+        let describe = |task: &NonNull<Header>| {
+            // SAFETY: the reference made by `references`.
+            format!("task {}", unsafe { task.as_ref() }.label)
+        };
+        let mut lines: Vec<String> = all.iter().map(describe).collect();
+        if !rest.is_empty() {
+            lines.push(format!("and {} tasks more", rest.len()));
+        }
+        for task in all.into_iter().chain(rest) {
+            // SAFETY: the reference made by `references`.
+            unsafe { release(task) };
+        }
+        lines
+    }
+
+    /// A new reference to each task in the list.
+    fn references(&self) -> Vec<NonNull<Header>> {
+        let list = self.list.lock();
+        let mut all = Vec::with_capacity(list.len);
+        let mut next = list.head;
+        while let Some(task) = next {
+            // SAFETY: the list holds a reference to what is in it, and the lock is held.
+            unsafe { task.as_ref() }.state.retain();
+            all.push(task);
+            links(task, |links| next = links.next);
+        }
+        all
+    }
+}
+
+/// What [`Registry::remove`] found.
+#[must_use]
+pub(crate) struct Removed {
+    /// The task was in the list: its reference is now the caller's.
+    pub(crate) was_linked: bool,
+    /// The registry is closed, and this was its last task.
+    pub(crate) is_drained: bool,
+}
+
+/// Gives the links of `task` to `change`. The caller holds the lock of the registry that `task` is or was in.
+fn links(task: NonNull<Header>, change: impl FnOnce(&mut super::cell::Links)) {
+    // SAFETY: the list, or the caller of `insert` and `remove`, holds a reference.
+    let header = unsafe { task.as_ref() };
+    header.links.with_mut(|links| {
+        // SAFETY: links are touched under the registry's lock only, which the caller holds, and one at a time.
+        change(unsafe { &mut *links });
+    });
+}
