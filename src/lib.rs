@@ -8,6 +8,7 @@ compile_error!(
      registered through their own wrapper types, which is not written yet"
 );
 
+mod blocking;
 pub mod coop;
 mod error;
 mod loom;
