@@ -50,6 +50,7 @@ mod turn;
 
 pub(crate) mod readiness;
 mod table;
+pub(crate) mod timer;
 
 #[cfg(not(eddies_loom))]
 pub(crate) use registration::Registration;

@@ -1,0 +1,625 @@
+//! A hierarchical timing wheel: deadlines in, whatever is due out, both at constant cost.
+//!
+//! A pure data structure, generic over what waits. It knows ticks (`u64`, counted from wherever the caller likes) and no clock; one
+//! thread at a time uses it, in this crate behind the lock of [`Timers`](super::Timers).
+//!
+//! The wheel is the hierarchical one of Varghese and Lauck, "Hashed and hierarchical timing wheels" (SOSP 1987, scheme 7), in the
+//! radix form that Linux and tokio use too: a tick is a number of eleven digits in base 64. `elapsed` is the wheel's own time. An entry
+//! lies on the *level* of the highest digit in which its deadline differs from `elapsed`, in the *slot* numbered by that digit of the
+//! deadline. A lower level is therefore due before a higher one, and on one level a lower slot before a higher one: the first occupied
+//! slot of the lowest occupied level comes next, and two bitmaps find it. When the time reaches a slot of a higher level, its entries are
+//! *dealt out* to lower levels; an entry meets that at most once per level. Eleven digits cover all of `u64`: there is no list of entries
+//! that are too far away, and no deadline that is clamped.
+//!
+//! # Invariants
+//!
+//! - **W1** Every entry lies in the slot that [`place`] computes from its deadline and the present `elapsed`. So an entry need not
+//!   store where it is, and `elapsed` may move only over slots that are empty, or that are dealt out in the same step.
+//! - **W2** No entry's deadline is before `elapsed`; one that is inserted too late is due at `elapsed`. All entries of a slot of level 0
+//!   have the same deadline.
+//! - **W3** `earliest` of an occupied slot is not after the deadline of any of its entries. It is exact until one of them is cancelled.
+//! - **W4** Entries with the same deadline come out in the order in which they went in: lists are appended to, and a slot is dealt out
+//!   in order and before anything else can be inserted below it.
+//! - **W5** The stamp of an entry is never used again, so the key of an entry that has left matches no later one.
+//!
+//! # Memory
+//!
+//! Entries lie in one vector and are linked by index; who inserts allocates only when that vector grows. It keeps its capacity for the
+//! next burst while anything waits, and is given back when the last entry leaves and it is larger than [`KEPT_MAX`] entries.
+//!
+//! # Rejected
+//!
+//! - *A binary or quaternary heap*: needs an index back from the entry for cancelling, and moves `log n` entries for each timeout that is
+//!   armed and dropped, which is what almost all timeouts do.
+//! - *Entries inside the futures* (intrusive, as tokio's): saves the vector, but makes the future `!Unpin`, its drop a race with the
+//!   thread that fires, and the whole file unsafe.
+//! - *Cancelling lazily*: an armed and dropped timeout would stay until its deadline; a server would hold all timeouts of the last minute.
+
+/// Bits of one digit: 64 slots make one word of bitmap.
+const DIGIT_BITS: u32 = 6;
+
+/// Slots of one level.
+const SLOTS: usize = 1 << DIGIT_BITS;
+
+/// Digits of a `u64`: the topmost has four bits.
+const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
+
+/// How many vacant entries an empty wheel keeps.
+const KEPT_MAX: usize = 1024;
+
+/// Stands for "no entry" in a link.
+const NONE: u32 = u32::MAX;
+
+/// The stamp of a vacant entry.
+const VACANT: u64 = 0;
+
+/// Names one entry, for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimerKey {
+    /// Where in the vector.
+    index: u32,
+    /// Which of all the entries that were ever there.
+    stamp: u64,
+}
+
+/// One that waits, or a vacant place.
+#[derive(Debug)]
+struct Entry<T> {
+    /// The tick at which it is due.
+    deadline: u64,
+    /// W5; [`VACANT`] in a vacant place.
+    stamp: u64,
+    /// The one before it in its slot.
+    prev: u32,
+    /// The one after it in its slot; in a vacant place, the next vacant one.
+    next: u32,
+    /// What waits; `None` in a vacant place.
+    item: Option<T>,
+}
+
+/// A list of entries that are due in the same stretch of time.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    /// The first entry. Meaningful only while the slot's bit is set, as are the others.
+    head: u32,
+    /// The last entry.
+    tail: u32,
+    /// W3.
+    earliest: u64,
+}
+
+/// Level and slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    level: usize,
+    slot: usize,
+}
+
+impl Place {
+    /// Where in `slots`.
+    #[inline]
+    fn index(self) -> usize {
+        self.level * SLOTS + self.slot
+    }
+}
+
+/// Where a deadline belongs at a time (W1). The deadline is not before the time.
+#[inline]
+fn place(elapsed: u64, deadline: u64) -> Place {
+    // The lowest digit always counts as different: then equal numbers, too, have a highest one.
+    let different = (elapsed ^ deadline) | (SLOTS as u64 - 1);
+    let level = (u64::BITS - 1 - different.leading_zeros()) / DIGIT_BITS;
+    let slot = (deadline >> (level * DIGIT_BITS)) & (SLOTS as u64 - 1);
+    Place { level: level as usize, slot: slot as usize }
+}
+
+/// The wheel. See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Wheel<T> {
+    /// The wheel's time: everything due before it has been taken out.
+    elapsed: u64,
+    /// The stamp of the entry inserted last.
+    stamp: u64,
+    /// Entries that wait.
+    len: usize,
+    /// The first vacant place.
+    vacant: u32,
+    /// Bit `l` is set when `occupied[l]` is not zero.
+    levels: u16,
+    /// Bit `s` of `occupied[l]` is set when slot `s` of level `l` has an entry.
+    occupied: [u64; LEVELS],
+    /// The lists, level after level. Apart from the rest, as 11 KiB are too much to be moved over a stack.
+    slots: Box<[Slot]>,
+    /// The entries and the vacant places.
+    entries: Vec<Entry<T>>,
+}
+
+impl<T> Wheel<T> {
+    /// An empty wheel at tick 0.
+    pub(crate) fn new() -> Self {
+        let slot = Slot { head: NONE, tail: NONE, earliest: u64::MAX };
+        Wheel {
+            elapsed: 0,
+            stamp: VACANT,
+            len: 0,
+            vacant: NONE,
+            levels: 0,
+            occupied: [0; LEVELS],
+            slots: vec![slot; LEVELS * SLOTS].into(),
+            entries: Vec::new(),
+        }
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A tick before which nothing is due: the earliest deadline, or a little less when that one was cancelled. `None` when nobody
+    /// waits.
+    #[inline]
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.first().map(|first| self.slots[first.index()].earliest)
+    }
+
+    /// Adds `item`, due at `deadline`, or at once when that has passed.
+    ///
+    /// `now` is the tick at which the caller decided that; it lets the wheel follow the time, which keeps entries on low levels. An old
+    /// one is harmless.
+    ///
+    /// # Panics
+    ///
+    /// With 2^32 - 1 entries waiting.
+    pub(crate) fn insert(&mut self, now: u64, deadline: u64, item: T) -> TimerKey {
+        self.follow(now);
+        let index = self.take_vacant();
+        self.stamp += 1;
+        let (deadline, stamp) = (deadline.max(self.elapsed), self.stamp);
+        self.entries[index as usize] = Entry { deadline, stamp, prev: NONE, next: NONE, item: Some(item) };
+        self.len += 1;
+        self.link(index);
+        TimerKey { index, stamp }
+    }
+
+    /// Takes an entry out; `None` when it has left already.
+    pub(crate) fn remove(&mut self, key: TimerKey) -> Option<T> {
+        self.get_mut(key)?;
+        self.unlink(key.index);
+        self.vacate(key.index)
+    }
+
+    /// Gives an entry that still waits another deadline; false when it has left already. Among those due at the same tick it comes last.
+    pub(crate) fn reset(&mut self, key: TimerKey, deadline: u64) -> bool {
+        if self.get_mut(key).is_none() {
+            return false;
+        }
+        self.unlink(key.index);
+        self.entries[key.index as usize].deadline = deadline.max(self.elapsed);
+        self.link(key.index);
+        true
+    }
+
+    /// What waits under `key`; `None` when it has left.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
+        let entry = self.entries.get_mut(key.index as usize).filter(|entry| entry.stamp == key.stamp)?;
+        entry.item.as_mut()
+    }
+
+    /// Moves up to `limit` items that are due at `now` to `fired`, in the order of their deadlines; returns how many.
+    ///
+    /// Fewer than `limit`: nothing else is due.
+    pub(crate) fn fire(&mut self, now: u64, limit: usize, fired: &mut Vec<T>) -> usize {
+        let mut count = 0;
+        while count < limit {
+            let Some(first) = self.first() else { break };
+            let slot = &self.slots[first.index()];
+            if slot.earliest > now {
+                break;
+            }
+            // By W3 nothing lies before it, and what else lies in this slot is dealt out now.
+            self.elapsed = slot.earliest;
+            if first.level > 0 {
+                self.deal_out(first);
+                continue;
+            }
+            let index = slot.head;
+            self.unlink(index);
+            fired.extend(self.vacate(index));
+            count += 1;
+        }
+        self.follow(now);
+        count
+    }
+
+    /// Takes everything out, due or not.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        self.len = 0;
+        self.vacant = NONE;
+        self.levels = 0;
+        self.occupied = [0; LEVELS];
+        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.item).collect()
+    }
+
+    /// The slot that comes next.
+    #[inline]
+    fn first(&self) -> Option<Place> {
+        if self.levels == 0 {
+            return None;
+        }
+        let level = self.levels.trailing_zeros() as usize;
+        Some(Place { level, slot: self.occupied[level].trailing_zeros() as usize })
+    }
+
+    /// Lets the wheel's time follow to `now`, unless something is due before.
+    #[inline]
+    fn follow(&mut self, now: u64) {
+        if now <= self.elapsed {
+            return;
+        }
+        if let Some(first) = self.first() {
+            if self.slots[first.index()].earliest <= now {
+                return;
+            }
+            // The first slot in which `now` could lie: it has begun, though none of its entries is due (W1).
+            if first == place(self.elapsed, now) {
+                self.elapsed = now;
+                self.deal_out(first);
+                return;
+            }
+        }
+        self.elapsed = now;
+    }
+
+    /// Puts the entries of a slot where they belong now.
+    #[cold]
+    fn deal_out(&mut self, from: Place) {
+        let mut index = self.slots[from.index()].head;
+        self.mark_empty(from);
+        while index != NONE {
+            let next = self.entries[index as usize].next;
+            self.link(index);
+            index = next;
+        }
+    }
+
+    /// Appends an entry to the slot where it belongs.
+    #[inline]
+    fn link(&mut self, index: u32) {
+        let deadline = self.entries[index as usize].deadline;
+        let place = place(self.elapsed, deadline);
+        let Place { level, slot } = place;
+        let is_empty = self.occupied[level] & (1 << slot) == 0;
+        let list = &mut self.slots[place.index()];
+        let prev = if is_empty {
+            *list = Slot { head: index, tail: index, earliest: deadline };
+            self.occupied[level] |= 1 << slot;
+            self.levels |= 1 << level;
+            NONE
+        } else {
+            list.earliest = list.earliest.min(deadline);
+            let tail = std::mem::replace(&mut list.tail, index);
+            self.entries[tail as usize].next = index;
+            tail
+        };
+        let entry = &mut self.entries[index as usize];
+        entry.prev = prev;
+        entry.next = NONE;
+    }
+
+    /// Takes an entry out of its slot.
+    #[inline]
+    fn unlink(&mut self, index: u32) {
+        let Entry { deadline, prev, next, .. } = self.entries[index as usize];
+        let place = place(self.elapsed, deadline);
+        let list = &mut self.slots[place.index()];
+        match prev {
+            NONE => list.head = next,
+            prev => self.entries[prev as usize].next = next,
+        }
+        match next {
+            NONE => list.tail = prev,
+            next => self.entries[next as usize].prev = prev,
+        }
+        if prev == NONE && next == NONE {
+            self.mark_empty(place);
+        }
+    }
+
+    fn mark_empty(&mut self, Place { level, slot }: Place) {
+        self.occupied[level] &= !(1 << slot);
+        if self.occupied[level] == 0 {
+            self.levels &= !(1 << level);
+        }
+    }
+
+    /// A place for an entry.
+    #[inline]
+    fn take_vacant(&mut self) -> u32 {
+        let index = self.vacant;
+        if let Some(place) = self.entries.get(index as usize) {
+            self.vacant = place.next;
+            return index;
+        }
+        let index = u32::try_from(self.entries.len()).ok().filter(|&index| index != NONE);
+        let index = index.expect("fewer than 2^32 - 1 timers wait in one loop");
+        self.entries.push(Entry { deadline: 0, stamp: VACANT, prev: NONE, next: NONE, item: None });
+        index
+    }
+
+    /// Makes the place of an unlinked entry vacant.
+    #[inline]
+    fn vacate(&mut self, index: u32) -> Option<T> {
+        let entry = &mut self.entries[index as usize];
+        let item = entry.item.take();
+        entry.stamp = VACANT;
+        entry.next = self.vacant;
+        self.vacant = index;
+        self.len -= 1;
+        if self.len == 0 && self.entries.len() > KEPT_MAX {
+            self.entries = Vec::new();
+            self.vacant = NONE;
+        }
+        item
+    }
+}
+
+#[cfg(all(test, not(eddies_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// Ticks around every boundary between two levels, and the ends.
+    fn boundaries() -> Vec<u64> {
+        let mut ticks = vec![0, 1, 2, u64::MAX - 1, u64::MAX];
+        for level in 1..LEVELS as u32 {
+            let span = 1_u64 << (level * DIGIT_BITS);
+            ticks.extend([span - 1, span, span + 1, span.saturating_mul(63), span.saturating_mul(64)]);
+        }
+        ticks
+    }
+
+    fn fire_all(wheel: &mut Wheel<u64>, now: u64) -> Vec<u64> {
+        let mut fired = Vec::new();
+        while wheel.fire(now, 3, &mut fired) == 3 {}
+        fired
+    }
+
+    #[test]
+    fn an_entry_is_40_bytes_with_a_waker_in_it() {
+        assert_eq!(size_of::<Entry<std::task::Waker>>(), 40);
+    }
+
+    #[test]
+    fn every_boundary_is_exact() {
+        for now in boundaries() {
+            for deadline in boundaries() {
+                let mut wheel = Wheel::new();
+                wheel.follow(now);
+                wheel.insert(now, deadline, 7);
+                assert_eq!(wheel.next(), Some(deadline.max(now)));
+                if let Some(before) = deadline.checked_sub(1).filter(|&before| before >= now) {
+                    assert_eq!(fire_all(&mut wheel, before), [], "{deadline} fired at {before}");
+                }
+                assert_eq!(fire_all(&mut wheel, deadline.max(now)), [7], "{deadline} inserted at {now}");
+                assert_eq!((wheel.next(), wheel.len()), (None, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn all_boundaries_at_once_fire_in_order() {
+        let mut wheel = Wheel::new();
+        for deadline in boundaries().into_iter().rev() {
+            wheel.insert(0, deadline, deadline);
+        }
+        let mut sorted = boundaries();
+        sorted.sort_unstable();
+        assert_eq!(fire_all(&mut wheel, u64::MAX), sorted);
+    }
+
+    #[test]
+    fn equal_deadlines_fire_in_the_order_of_insertion() {
+        let mut wheel = Wheel::new();
+        // At 0 the deadline is three levels up, at 299_000 two, at 299_990 it is on the lowest.
+        for (seq, now) in [0, 10, 299_000, 299_001, 299_990, 299_999].into_iter().enumerate() {
+            assert_eq!(fire_all(&mut wheel, now), []);
+            wheel.insert(now, 300_000, seq as u64);
+        }
+        assert_eq!(fire_all(&mut wheel, 300_000), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_lone_timer_is_announced_exactly_from_the_start() {
+        let mut wheel = Wheel::new();
+        let far = wheel.insert(0, 3_600_000, 1);
+        wheel.insert(0, 5_000_000_000_000, 2);
+        assert_eq!(wheel.next(), Some(3_600_000), "no wake-up only to deal a slot out");
+        assert_eq!(wheel.remove(far), Some(1));
+        assert_eq!(wheel.next(), Some(5_000_000_000_000));
+    }
+
+    #[test]
+    fn keys_of_entries_that_left_match_nothing() {
+        let mut wheel = Wheel::new();
+        let fired = wheel.insert(0, 5, 1);
+        assert_eq!(fire_all(&mut wheel, 5), [1]);
+        let later = wheel.insert(5, 9, 2);
+        assert_eq!(later.index, fired.index, "the place is used again");
+        assert_eq!((wheel.remove(fired), wheel.get_mut(fired).copied()), (None, None));
+        assert!(!wheel.reset(fired, 6));
+        assert_eq!(wheel.remove(later), Some(2));
+        assert_eq!(wheel.remove(later), None);
+    }
+
+    #[test]
+    fn a_burst_gives_its_memory_back() {
+        let mut wheel = Wheel::new();
+        let keys: Vec<_> = (0..10_000).map(|tick| wheel.insert(0, tick, tick)).collect();
+        for key in &keys[1..] {
+            wheel.remove(*key);
+        }
+        assert_eq!(wheel.entries.len(), 10_000, "kept while one waits");
+        let again = wheel.insert(0, 1, 1);
+        assert_eq!(wheel.entries.len(), 10_000, "and used again");
+        wheel.remove(again);
+        assert_eq!(fire_all(&mut wheel, 1), [0]);
+        assert_eq!(wheel.entries.capacity(), 0);
+        assert_eq!(wheel.remove(keys[5]), None, "a key into memory that is gone");
+    }
+
+    #[test]
+    fn drain_takes_everything_and_leaves_a_usable_wheel() {
+        let mut wheel = Wheel::new();
+        let key = wheel.insert(0, 1, 1);
+        wheel.insert(0, u64::MAX, 2);
+        assert_eq!(wheel.drain(), [1, 2]);
+        assert_eq!((wheel.next(), wheel.len()), (None, 0));
+        wheel.insert(0, 4, 3);
+        assert_eq!(wheel.remove(key), None);
+        assert_eq!(fire_all(&mut wheel, 4), [3]);
+    }
+
+    /// One step of a random run.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Insert a deadline so far after (or, negative, before) the present.
+        Insert(i128),
+        /// Cancel one of those inserted so far.
+        Cancel(usize),
+        /// Give one of those inserted so far another deadline.
+        Reset(usize, i128),
+        /// Let so much time pass and fire at most so many at a time.
+        Advance(u64, usize),
+    }
+
+    /// Distances of every magnitude, crowded at the boundaries of levels.
+    fn distance() -> impl Strategy<Value = i128> {
+        prop_oneof![
+            3 => -3_i128..200,
+            3 => (0..LEVELS as u32, -1_i128..=1, 1_i128..3).prop_map(|(l, off, n)| (n << (l * DIGIT_BITS)) + off),
+            1 => (0..64_u32).prop_map(|bits| 1_i128 << bits),
+            1 => Just(i128::from(u64::MAX)),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let span = prop_oneof![
+            4 => 0_u64..100,
+            2 => (0..48_u32, 0_u64..3).prop_map(|(bits, off)| (1 << bits) + off - 1),
+        ];
+        prop_oneof![
+            5 => distance().prop_map(Step::Insert),
+            2 => any::<usize>().prop_map(Step::Cancel),
+            1 => (any::<usize>(), distance()).prop_map(|(which, distance)| Step::Reset(which, distance)),
+            3 => (span, 1_usize..5).prop_map(|(span, limit)| Step::Advance(span, limit)),
+        ]
+    }
+
+    fn at(now: u64, distance: i128) -> u64 {
+        u64::try_from((i128::from(now) + distance).clamp(0, i128::from(u64::MAX))).expect("clamped")
+    }
+
+    /// The plain model beside the wheel.
+    #[derive(Default)]
+    struct Model {
+        now: u64,
+        /// Deadline and order of insertion, to what was inserted.
+        waiting: BTreeMap<(u64, u64), u64>,
+        /// Of everything ever inserted: the key in the wheel, and the place in `waiting`.
+        known: Vec<(TimerKey, (u64, u64))>,
+        order: u64,
+    }
+
+    impl Model {
+        fn apply(&mut self, wheel: &mut Wheel<u64>, step: &Step) {
+            match *step {
+                Step::Insert(distance) => {
+                    let (deadline, id) = (at(self.now, distance), self.known.len() as u64);
+                    let key = wheel.insert(self.now, deadline, id);
+                    let place = self.add(deadline, id);
+                    self.known.push((key, place));
+                }
+                Step::Cancel(which) if !self.known.is_empty() => {
+                    let (key, place) = self.known[which % self.known.len()];
+                    assert_eq!(wheel.remove(key), self.waiting.remove(&place));
+                }
+                Step::Reset(which, distance) if !self.known.is_empty() => {
+                    let id = which % self.known.len();
+                    let (key, place) = self.known[id];
+                    let deadline = at(self.now, distance);
+                    let was_there = self.waiting.remove(&place).is_some();
+                    assert_eq!(wheel.reset(key, deadline), was_there);
+                    if was_there {
+                        self.known[id].1 = self.add(deadline, id as u64);
+                    }
+                }
+                Step::Advance(span, limit) => {
+                    self.now = self.now.saturating_add(span);
+                    let mut fired = Vec::new();
+                    while wheel.fire(self.now, limit, &mut fired) == limit {}
+                    let later = self.waiting.split_off(&(self.now, u64::MAX));
+                    let due = std::mem::replace(&mut self.waiting, later);
+                    assert_eq!(fired, due.into_values().collect::<Vec<_>>());
+                }
+                Step::Cancel(_) | Step::Reset(..) => {}
+            }
+        }
+
+        fn add(&mut self, deadline: u64, id: u64) -> (u64, u64) {
+            self.order += 1;
+            // What is late is due now, after what was due now before.
+            let place = (deadline.max(self.now), self.order);
+            self.waiting.insert(place, id);
+            place
+        }
+    }
+
+    /// The invariants that can be seen from inside.
+    fn check(wheel: &Wheel<u64>) {
+        let mut seen = 0;
+        for level in 0..LEVELS {
+            assert_eq!(wheel.levels & (1 << level) != 0, wheel.occupied[level] != 0);
+            for slot in 0..SLOTS {
+                let list = &wheel.slots[Place { level, slot }.index()];
+                if wheel.occupied[level] & (1 << slot) == 0 {
+                    continue;
+                }
+                let (mut prev, mut index) = (NONE, list.head);
+                while index != NONE {
+                    let entry = &wheel.entries[index as usize];
+                    assert_eq!(place(wheel.elapsed, entry.deadline), Place { level, slot }, "W1");
+                    assert!(entry.deadline >= wheel.elapsed, "W2");
+                    assert!(entry.deadline >= list.earliest, "W3");
+                    assert_eq!(entry.prev, prev);
+                    seen += 1;
+                    (prev, index) = (index, entry.next);
+                }
+                assert_eq!(list.tail, prev);
+            }
+        }
+        assert_eq!(seen, wheel.len);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_wheel_does_what_a_sorted_map_does(steps in prop::collection::vec(step(), 1..80)) {
+            let mut wheel = Wheel::new();
+            let mut model = Model::default();
+            for step in &steps {
+                model.apply(&mut wheel, step);
+                check(&wheel);
+                prop_assert_eq!(wheel.len(), model.waiting.len());
+                let first = model.waiting.keys().next().map(|&(deadline, _)| deadline);
+                prop_assert!(wheel.next() <= first || first.is_none(), "announced too late");
+                prop_assert_eq!(wheel.next().is_none(), first.is_none());
+            }
+            model.apply(&mut wheel, &Step::Advance(u64::MAX, 3));
+            prop_assert_eq!(wheel.next(), None);
+        }
+    }
+}
