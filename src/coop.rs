@@ -45,6 +45,12 @@ fn with_left<R>(left: u8, poll: impl FnOnce() -> R) -> R {
     poll()
 }
 
+/// Whether the current poll may still complete an operation.
+#[inline]
+pub(crate) fn has_budget() -> bool {
+    LEFT.try_with(Cell::get).unwrap_or(UNLIMITED) != 0
+}
+
 /// One unit taken from the budget. Given back on drop unless [`made_progress`](Unit::made_progress) was called.
 #[derive(Debug)]
 #[must_use = "a unit that is dropped at once limits nothing"]

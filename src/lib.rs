@@ -15,9 +15,35 @@ mod loom;
 #[cfg(not(eddies_loom))]
 pub mod net;
 mod queue;
+#[cfg(not(eddies_loom))]
+mod rand;
 mod reactor;
+mod report;
+#[cfg(not(eddies_loom))]
+mod runtime;
+#[cfg(not(eddies_loom))]
+mod scheduler;
+/// The part of the scheduler that models check; the rest needs threads and sockets.
+#[cfg(eddies_loom)]
+mod scheduler {
+    pub(crate) mod park;
+    pub(crate) mod sleep;
+}
+#[cfg(not(eddies_loom))]
+mod spawn;
+mod task;
+#[cfg(not(eddies_loom))]
+pub mod time;
 
 pub use error::{Elapsed, NoRuntime, Overloaded, StillRunning, TaskError};
+pub use report::{Exception, ExceptionKind};
+#[cfg(not(eddies_loom))]
+pub use runtime::{Builder, EnterGuard, LoopHandle, Runtime};
+#[cfg(not(eddies_loom))]
+pub use spawn::{TaskBuilder, YieldNow, run, spawn, spawn_blocking, spawn_local, try_spawn_blocking, yield_now};
+pub use task::{AbortHandle, Task, TaskId};
+#[cfg(not(eddies_loom))]
+pub use time::{interval, interval_at, sleep, sleep_until, timeout, timeout_at};
 
 /// Runs an async `main` on a runtime.
 ///

@@ -1,0 +1,257 @@
+//! Waiting for time to pass: [`sleep`], [`timeout`], [`interval`].
+//!
+//! Time is [`std::time::Instant`]. The resolution is one millisecond: nothing here is ever early, and a loop that is not busy is about one
+//! millisecond late. Each event loop keeps the timers of the tasks that first waited on it. A task that has moved to another worker since
+//! still waits through its first loop's timers, and where that loop is held up by a long poll, another one fires them.
+//!
+//! A timer costs nothing before it has to wait: making a [`Sleep`] registers nothing, and a [`timeout`] around a future that is ready at
+//! once does not even read the clock. Dropping a timer takes it out at once, from whatever thread.
+//!
+//! # Far and past deadlines
+//!
+//! Every deadline is legal. One that has passed is due now. A duration too long for an `Instant`, [`Duration::MAX`] for instance, means a
+//! deadline a thousand years away.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! eddies::run(async {
+//!     let begin = eddies::now();
+//!     eddies::sleep(Duration::from_millis(5)).await;
+//!     assert!(begin.elapsed() >= Duration::from_millis(5));
+//! });
+//! ```
+
+mod interval;
+mod timeout;
+
+pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use timeout::{Timeout, timeout, timeout_at};
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use crate::coop::poll_proceed;
+use crate::loom::Arc;
+use crate::reactor::timer::{Polled, TimerKey};
+use crate::scheduler::current::{self, LoopShared};
+
+/// Stands in for a duration that no `Instant` can hold: a thousand years.
+const FAR: Duration = Duration::from_secs(1_000 * 365 * 86_400);
+
+/// `duration` after `begin`, or [`FAR`] when that is no `Instant`.
+fn after(begin: Instant, duration: Duration) -> Instant {
+    begin.checked_add(duration).unwrap_or_else(|| begin + FAR)
+}
+
+/// The present: [`Instant::now`], the clock that everything in this module goes by.
+///
+/// ```
+/// let begin = eddies::now();
+/// assert!(eddies::now() >= begin);
+/// ```
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Waits for `duration` from now: the time starts with this call, not with the first poll.
+///
+/// # Panics
+///
+/// Not here. Waiting for the [`Sleep`] outside a runtime panics.
+///
+/// # Cancel safety
+///
+/// Dropping the future loses nothing but the wait.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// eddies::run(async {
+///     let begin = eddies::now();
+///     eddies::sleep(Duration::from_millis(2)).await;
+///     assert!(begin.elapsed() >= Duration::from_millis(2));
+/// });
+/// ```
+#[track_caller]
+pub fn sleep(duration: Duration) -> Sleep {
+    Sleep::new(after(Instant::now(), duration), Location::caller())
+}
+
+/// Waits until `deadline`; one that has passed is ready at once.
+///
+/// # Panics
+///
+/// Not here. Waiting for the [`Sleep`] outside a runtime panics.
+///
+/// # Cancel safety
+///
+/// Dropping the future loses nothing but the wait.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// eddies::run(async {
+///     let deadline = eddies::now() + Duration::from_millis(2);
+///     eddies::sleep_until(deadline).await;
+///     assert!(eddies::now() >= deadline);
+/// });
+/// ```
+#[track_caller]
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep::new(deadline, Location::caller())
+}
+
+/// A wait for a deadline: the future of [`sleep`] and [`sleep_until`].
+///
+/// It can be polled again after it was ready, and then is ready again, until it is [`reset`](Sleep::reset).
+///
+/// # Panics
+///
+/// A poll that has to wait panics on a thread that is inside no runtime, and when the runtime has shut down. The message names the call
+/// that made the timer.
+#[must_use = "futures do nothing unless polled"]
+pub struct Sleep {
+    /// When it is due.
+    deadline: Instant,
+    /// The call that made it, for messages.
+    made_at: &'static Location<'static>,
+    /// Where it waits; `None` before the first poll that had to wait, and when it has fired.
+    armed: Option<Armed>,
+}
+
+/// An entry in the timers of a loop.
+struct Armed {
+    /// The loop: that of the worker that polled first.
+    home: Arc<LoopShared>,
+    /// The entry.
+    key: TimerKey,
+}
+
+impl Sleep {
+    fn new(deadline: Instant, made_at: &'static Location<'static>) -> Self {
+        Sleep { deadline, made_at, armed: None }
+    }
+
+    /// When it is due.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let deadline = eddies::now() + Duration::from_secs(1);
+    /// assert_eq!(eddies::sleep_until(deadline).deadline(), deadline);
+    /// ```
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether the deadline has passed. Reads the clock.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// assert!(eddies::sleep(Duration::ZERO).is_elapsed());
+    /// assert!(!eddies::sleep(Duration::from_secs(60)).is_elapsed());
+    /// ```
+    pub fn is_elapsed(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Changes the deadline, before or after it was due. A task that waits keeps waiting, now for the new deadline: it need not poll again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// eddies::run(async {
+    ///     let mut idle = eddies::sleep(Duration::from_secs(3600));
+    ///     let deadline = eddies::now() + Duration::from_millis(2);
+    ///     idle.reset(deadline);
+    ///     idle.await;
+    ///     assert!(eddies::now() >= deadline);
+    /// });
+    /// ```
+    pub fn reset(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        let Some(armed) = &self.armed else { return };
+        match armed.home.timers.reset(armed.key, deadline) {
+            Some(true) => armed.home.nudge(),
+            Some(false) => {}
+            // It has fired, and the task was woken: it comes and finds the new deadline.
+            None => self.armed = None,
+        }
+    }
+
+    /// Polls without regard to the budget. `now` is the clock, where the caller has just read it.
+    fn poll_elapsed(&mut self, cx: &mut Context<'_>, now: Option<Instant>) -> Poll<()> {
+        if let Some(armed) = &self.armed {
+            match armed.home.timers.poll(armed.key, cx.waker()) {
+                Polled::Waiting => return Poll::Pending,
+                Polled::Fired => {
+                    self.armed = None;
+                    return Poll::Ready(());
+                }
+                // Whoever polls now may live in another runtime.
+                Polled::Closed => self.armed = None,
+            }
+        }
+        let now = now.unwrap_or_else(Instant::now);
+        if now >= self.deadline {
+            return Poll::Ready(());
+        }
+        self.arm(now, cx);
+        Poll::Pending
+    }
+
+    /// Registers in the loop of this thread.
+    fn arm(&mut self, now: Instant, cx: &Context<'_>) {
+        let home = match current::home("a timer") {
+            Ok(home) => home,
+            Err(error) => panic!("{error}; the timer was made at {}", self.made_at),
+        };
+        let Some((key, is_earliest)) = home.timers.insert(now, self.deadline, cx.waker().clone()) else {
+            panic!(
+                "the runtime of this thread has shut down, and a timer made at {} would never fire: wait for it before the shutdown, or in \
+                 another runtime",
+                self.made_at
+            )
+        };
+        let armed = self.armed.insert(Armed { home, key });
+        if is_earliest {
+            armed.home.nudge();
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let unit = ready!(poll_proceed(cx));
+        ready!(self.poll_elapsed(cx, None));
+        unit.made_progress();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(armed) = &self.armed {
+            // The waker is dropped here, outside the lock of the timers.
+            drop(armed.home.timers.cancel(armed.key));
+        }
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep")
+            .field("deadline", &self.deadline)
+            .field("is_armed", &self.armed.is_some())
+            .field("made_at", &format_args!("{}", self.made_at))
+            .finish()
+    }
+}
