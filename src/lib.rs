@@ -43,7 +43,7 @@ pub use runtime::{Builder, EnterGuard, LoopHandle, Runtime};
 pub use spawn::{TaskBuilder, YieldNow, run, spawn, spawn_blocking, spawn_local, try_spawn_blocking, yield_now};
 pub use task::{AbortHandle, Task, TaskId};
 #[cfg(not(eddies_loom))]
-pub use time::{interval, interval_at, sleep, sleep_until, timeout, timeout_at};
+pub use time::{interval, interval_at, now, sleep, sleep_until, timeout, timeout_at};
 
 /// Runs an async `main` on a runtime.
 ///

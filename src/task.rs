@@ -21,8 +21,8 @@ use std::future::Future;
 use std::panic::Location;
 use std::ptr::NonNull;
 
-use label::Label;
 pub use join::{AbortHandle, Task, TaskId};
+use label::Label;
 pub(crate) use runnable::{Outcome, Runnable};
 
 use cell::Header;

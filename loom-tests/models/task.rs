@@ -279,7 +279,11 @@ fn a_handle_that_changes_its_waker_and_goes_away() {
         scheduler.run();
         let (first, second) = joiner.join().unwrap();
         assert_eq!(drops(&dropped), 1, "the output");
-        assert_eq!((std::sync::Arc::strong_count(&first), std::sync::Arc::strong_count(&second)), (1, 1), "the slot was emptied");
+        assert_eq!(
+            (std::sync::Arc::strong_count(&first), std::sync::Arc::strong_count(&second)),
+            (1, 1),
+            "the slot was emptied"
+        );
     });
 }
 

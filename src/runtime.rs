@@ -1,0 +1,292 @@
+//! A runtime: a ring of loops with their threads, and the ways in and out of it.
+//!
+//! `block_on` makes the calling thread a worker: the main future runs pinned on loop 0, so that accepting and spawning from `main` crosses no
+//! thread. Dropping a runtime, or [`Runtime::shutdown`], ends every task: each is aborted, its future dropped on a worker, and the threads are
+//! joined; nothing is lost silently and nothing waits for ever.
+
+pub(crate) mod builder;
+pub(crate) mod loop_handle;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::panic::Location;
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+pub use builder::Builder;
+pub use loop_handle::{EnterGuard, LoopHandle};
+
+use crate::coop;
+use crate::error::StillRunning;
+use crate::loom::Arc;
+use crate::loom::atomic::AtomicBool;
+use crate::loom::atomic::Ordering::AcqRel;
+use crate::loom::thread::{self, Thread};
+use crate::report::{self, Exception, ExceptionKind};
+use crate::scheduler::home::Spawn;
+use crate::scheduler::worker::Worker;
+use crate::scheduler::{Shared, current, signal};
+use crate::task::Task;
+
+/// A ring of event loops with their threads.
+///
+/// Most programs call [`run`](crate::run) or use [`#[eddies::main]`](macro@crate::main) and never see one. Dropping it shuts it down as
+/// [`shutdown`](Runtime::shutdown) does, waiting at most the builder's `shutdown_timeout`; what still ran then is reported to the exception
+/// handler. Dropped inside of async code it does not wait: the shutdown goes on in the background.
+///
+/// ```
+/// let runtime = eddies::Runtime::builder().workers(2).build()?;
+/// let answer = runtime.block_on(async { eddies::spawn(async { 42 }).await });
+/// assert_eq!(answer.unwrap(), 42);
+/// runtime.shutdown(std::time::Duration::from_secs(1)).unwrap();
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Runtime {
+    shared: Arc<Shared>,
+    is_shut_down: bool,
+}
+
+impl Runtime {
+    /// A runtime with default settings.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says when it has no more threads or file descriptors.
+    pub fn new() -> io::Result<Runtime> {
+        Builder::new().build()
+    }
+
+    /// Settings for a runtime.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn start(shared: Arc<Shared>) -> io::Result<Runtime> {
+        let runtime = Runtime { shared, is_shut_down: false };
+        let shared = &runtime.shared;
+        for index in 1..shared.loops.len() {
+            let seat = shared.seats.take(index).expect("a new runtime's seats are free");
+            let of_thread = shared.clone();
+            shared.start_thread(index, move || Worker::new(of_thread, seat).run_until_closed(false))?;
+        }
+        Ok(runtime)
+    }
+
+    /// Runs `future` to its end on the calling thread, which becomes a worker of the runtime for that time.
+    ///
+    /// Local tasks that the future spawned on this thread are aborted at the end; other tasks run on, on the runtime's other threads. A
+    /// runtime of one worker has no other thread: its tasks rest until the next `block_on`. Several threads may block on one runtime at once;
+    /// one of them sits in loop 0, the others wait for their future without a loop of their own.
+    ///
+    /// # Panics
+    ///
+    /// Inside of async code, which must not block: `.await` the future there, or move the call into
+    /// [`spawn_blocking`](crate::spawn_blocking). A panic of the future itself passes through.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        block_on(&self.shared, future)
+    }
+
+    /// A reference to the runtime for other threads.
+    pub fn handle(&self) -> LoopHandle {
+        LoopHandle::new(self.shared.clone())
+    }
+
+    /// Spawns a task; see [`spawn`](crate::spawn). It begins to run at once if the runtime has threads of its own.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.shared.spawn(future, Spawn { name: None, location: Location::caller() })
+    }
+
+    /// The number of loops.
+    pub fn workers(&self) -> usize {
+        self.shared.loops.len()
+    }
+
+    /// Ends the runtime: no new task is taken, every task is aborted and its future dropped, queued blocking jobs are cancelled, running ones
+    /// awaited, and all threads joined.
+    ///
+    /// Inside of async code it cannot wait, and answers at once; the shutdown goes on in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`StillRunning`] names what had not ended when `timeout` had passed: polls and blocking jobs cannot be interrupted. Their threads end on
+    /// their own, when these do.
+    pub fn shutdown(mut self, timeout: Duration) -> Result<(), StillRunning> {
+        self.is_shut_down = true;
+        self.end(timeout)
+    }
+
+    fn end(&self, timeout: Duration) -> Result<(), StillRunning> {
+        let began = Instant::now();
+        self.shared.begin_shutdown();
+        // Whoever holds seat 0 (the stand-in) runs its loop to the end; an empty seat is filled once more, if anything lives.
+        if self.shared.live_tasks() > 0
+            && let Some(seat) = self.shared.seats.take(0)
+        {
+            let shared = self.shared.clone();
+            let closer = move || Worker::new(shared, seat).run_until_closed(false);
+            if let Err(error) = self.shared.start_thread(0, closer) {
+                self.shared.report_loop_error("starting the thread that ends the tasks of loop 0", &error);
+            }
+        }
+        if current::is_driving() {
+            let shared = self.shared.clone();
+            let name = format!("{}-shutdown", shared.settings.thread_name);
+            let finish = move || drop(finish(&shared, began, timeout));
+            if let Err(error) = thread::Builder::new().name(name).spawn(finish) {
+                self.shared.report_loop_error("starting the thread that waits for the shutdown", &error);
+            }
+            return Ok(());
+        }
+        finish(&self.shared, began, timeout)
+    }
+}
+
+/// Waits for the threads of a runtime whose shutdown has begun, and closes what they used.
+fn finish(shared: &Arc<Shared>, began: Instant, timeout: Duration) -> Result<(), StillRunning> {
+    let deadline = began.checked_add(timeout);
+    let mut what = Vec::new();
+    if shared.await_threads(deadline) {
+        shared.join_threads();
+        let mut wakers = Vec::new();
+        for each in &shared.loops {
+            each.reactor.shutdown(&mut wakers);
+            wakers.extend(each.timers.close());
+        }
+        for waker in wakers {
+            report::catch(ExceptionKind::Waker, || waker.wake());
+        }
+    } else {
+        what.extend(shared.describe_tasks());
+        if what.is_empty() {
+            what.push("a worker thread".to_owned());
+        }
+    }
+    if let Err(jobs) = shared.blocking.shutdown(deadline) {
+        what.extend(jobs);
+    }
+    shared.monitor.stop();
+    if what.is_empty() { Ok(()) } else { Err(StillRunning { waited: began.elapsed(), what }) }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if self.is_shut_down {
+            return;
+        }
+        let handler = self.shared.settings.exception_handler.clone();
+        if let Err(still) = self.end(self.shared.settings.shutdown_timeout) {
+            let before = handler.map(|handler| report::set_thread_handler(Some(handler)));
+            report::report(&Exception::new(ExceptionKind::Loop, still.to_string()));
+            if let Some(before) = before {
+                report::set_thread_handler(before);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("workers", &self.shared.loops.len())
+            .field("live_tasks", &self.shared.live_tasks())
+            .finish_non_exhaustive()
+    }
+}
+
+#[track_caller]
+pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
+    assert!(
+        !current::is_driving(),
+        "`block_on` was called inside of async code, where it would block thread `{}` of a runtime and all that is pinned to it: `.await` \
+         the future instead, or move the call into `eddies::spawn_blocking`",
+        thread::current().name().unwrap_or("unnamed")
+    );
+    let mut future = pin!(future);
+    let handler = shared.settings.exception_handler.clone();
+    let _handler = RestoreHandler(report::set_thread_handler(handler));
+    let seat = match shared.request_seat() {
+        Some(seat) => seat,
+        None => {
+            let waker = Arc::new(ThreadWaker { thread: thread::current(), is_woken: AtomicBool::new(true) });
+            let context_waker = Waker::from(waker.clone());
+            let _restore = current::drive_without_seat(shared);
+            loop {
+                if waker.take()
+                    && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&context_waker))
+                {
+                    return output;
+                }
+                if let Some(seat) = shared.seats.take_or_wait() {
+                    break seat;
+                }
+                thread::park();
+            }
+        }
+    };
+    // Runs after the worker has left its seat, also when the future panics.
+    let _stand_in = EnsureStandIn(shared);
+    let worker = Worker::new(shared.clone(), seat);
+    let home = worker.home().clone();
+    let waker = Waker::from(home.clone());
+    home.signal(signal::MAIN);
+    worker.run(|signals| {
+        if signals & signal::MAIN == 0 {
+            return None;
+        }
+        match coop::with_budget(|| future.as_mut().poll(&mut Context::from_waker(&waker))) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    })
+}
+
+struct EnsureStandIn<'a>(&'a Arc<Shared>);
+
+impl Drop for EnsureStandIn<'_> {
+    fn drop(&mut self) {
+        self.0.ensure_stand_in();
+    }
+}
+
+struct RestoreHandler(Option<report::Handler>);
+
+impl Drop for RestoreHandler {
+    fn drop(&mut self) {
+        report::set_thread_handler(self.0.take());
+    }
+}
+
+/// The waker of a main future on a thread without a seat.
+struct ThreadWaker {
+    thread: Thread,
+    /// Set by any waker, taken by the thread.
+    is_woken: AtomicBool,
+}
+
+impl ThreadWaker {
+    fn take(&self) -> bool {
+        // Ordering: AcqRel pairs with the swap in `wake_by_ref`: what the waker did before is visible to the poll that follows.
+        self.is_woken.swap(false, AcqRel)
+    }
+}
+
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Ordering: AcqRel, see `take`.
+        if !self.is_woken.swap(true, AcqRel) {
+            self.thread.unpark();
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Every setting of a runtime, with its default and the reason for it.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Runtime;
+use crate::report::{Exception, Handler};
+use crate::scheduler::{Settings, Shared, ThreadHook};
+
+/// Most loops a runtime may have: a typing error should not start a million threads.
+const WORKERS_MAX: usize = 4096;
+
+/// Settings for a [`Runtime`]. What is set here wins over the environment, which wins over the default.
+///
+/// ```
+/// let runtime = eddies::Runtime::builder().workers(2).thread_name("web").build()?;
+/// assert_eq!(runtime.workers(), 2);
+/// # std::io::Result::Ok(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    workers: Option<usize>,
+    thread_name: String,
+    thread_stack_size: Option<usize>,
+    blocking_threads: usize,
+    blocking_queue: Option<usize>,
+    blocking_keep_alive: Duration,
+    on_thread_start: Option<ThreadHook>,
+    on_thread_stop: Option<ThreadHook>,
+    exception_handler: Option<Handler>,
+    shutdown_timeout: Duration,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Builder {
+            workers: None,
+            thread_name: "eddies".to_owned(),
+            thread_stack_size: None,
+            blocking_threads: 512,
+            blocking_queue: None,
+            blocking_keep_alive: Duration::from_secs(10),
+            on_thread_start: None,
+            on_thread_stop: None,
+            exception_handler: None,
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// The number of loops, at least 1. The thread that calls `block_on` is one of them; the others get a thread each. With 1 the runtime is
+    /// single-threaded: the calling thread does everything, and nothing runs while no thread blocks on the runtime.
+    ///
+    /// Default: the environment variable `EDDIES_WORKERS`, else the number of CPUs this process may use, cgroup limits counted.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// The first part of the names of the runtime's threads. Default: `eddies`, which gives `eddies-1`, `eddies-blocking-0`, `eddies-monitor`.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// The stack of each worker and blocking thread, in bytes. Default: the standard library's, 2 MiB.
+    pub fn thread_stack_size(mut self, bytes: usize) -> Self {
+        self.thread_stack_size = Some(bytes);
+        self
+    }
+
+    /// Most threads of the blocking pool, at least 1. Default: 512, as tokio: they mostly wait, and start only when jobs wait for them.
+    pub fn blocking_threads(mut self, threads: usize) -> Self {
+        self.blocking_threads = threads;
+        self
+    }
+
+    /// Most blocking jobs that wait for a thread; one more is refused. Default: no limit, so that `spawn_blocking` never fails; a service under
+    /// overload does better with one, and [`try_spawn_blocking`](crate::try_spawn_blocking).
+    pub fn blocking_queue(mut self, jobs: usize) -> Self {
+        self.blocking_queue = Some(jobs);
+        self
+    }
+
+    /// How long an idle thread of the blocking pool stays. Default: 10 s.
+    pub fn blocking_keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.blocking_keep_alive = keep_alive;
+        self
+    }
+
+    /// Runs on each thread of the runtime's own when it starts.
+    pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_thread_start = Some(Arc::new(hook));
+        self
+    }
+
+    /// Runs on each thread of the runtime's own when it ends.
+    pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_thread_stop = Some(Arc::new(hook));
+        self
+    }
+
+    /// Hears of every panic and error that no caller can be given: of a detached task, a destructor, a waker, a blocking job, the loop itself.
+    /// It runs on the thread where the accident happened and should not block. Default: a line on stderr.
+    ///
+    /// ```
+    /// # use std::sync::mpsc;
+    /// let (tell, hear) = mpsc::channel();
+    /// let runtime = eddies::Runtime::builder()
+    ///     .exception_handler(move |exception| drop(tell.send(exception.to_string())))
+    ///     .build()?;
+    /// runtime.block_on(async {
+    ///     drop(eddies::TaskBuilder::new().name("unlucky").spawn(async { panic!("out of luck") }));
+    /// });
+    /// assert!(hear.recv().unwrap().starts_with("task `unlucky` spawned at "));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn exception_handler(mut self, handler: impl Fn(&Exception) + Send + Sync + 'static) -> Self {
+        self.exception_handler = Some(Arc::new(handler));
+        self
+    }
+
+    /// How long dropping the runtime waits for polls and blocking jobs that are still running. Default: 10 s.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Starts the runtime.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a number of workers, set here or in `EDDIES_WORKERS`, that is zero, more than 4096 or no number, and for no blocking
+    /// threads; else what the operating system says when it has no more threads or file descriptors.
+    pub fn build(self) -> io::Result<Runtime> {
+        let workers = match self.workers {
+            Some(workers) => workers,
+            None => workers_from_environment()?.unwrap_or_else(num_cpus::get),
+        };
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            return Err(invalid(format!("a runtime has 1 to {WORKERS_MAX} workers, not {workers}")));
+        }
+        if self.blocking_threads == 0 {
+            return Err(invalid("the blocking pool needs at least one thread".to_owned()));
+        }
+        let settings = Settings {
+            workers,
+            thread_name: self.thread_name,
+            thread_stack_size: self.thread_stack_size,
+            on_thread_start: self.on_thread_start,
+            on_thread_stop: self.on_thread_stop,
+            exception_handler: self.exception_handler,
+            shutdown_timeout: self.shutdown_timeout,
+            blocking_threads: self.blocking_threads,
+            blocking_queue: self.blocking_queue,
+            blocking_keep_alive: self.blocking_keep_alive,
+        };
+        Runtime::start(Shared::new(settings)?)
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+fn workers_from_environment() -> io::Result<Option<usize>> {
+    let Some(value) = std::env::var_os("EDDIES_WORKERS") else { return Ok(None) };
+    let number = value.to_str().and_then(|text| text.trim().parse().ok());
+    number.map(Some).ok_or_else(|| invalid(format!("EDDIES_WORKERS is {value:?}, which is no number of workers")))
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("workers", &self.workers)
+            .field("thread_name", &self.thread_name)
+            .field("blocking_threads", &self.blocking_threads)
+            .field("blocking_queue", &self.blocking_queue)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,418 @@
+//! The ring of loops: what they share, and how a task finds its way to one.
+//!
+//! A runtime is a fixed number of loops. Each has a *shared face*, [`LoopShared`], that any thread may use (inbox, stealing ends, reactor,
+//! timers, park word), and a *seat*, [`seat::Seat`], that one thread at a time holds: the owner's ends. The thread in the seat runs the loop
+//! as a [`worker::Worker`]. This is the one place where the islands below (tasks, queues, reactor, blocking pool) meet.
+//!
+//! Where a woken or new task goes:
+//!
+//! - on a worker of its runtime: into that worker's run-next slot if it is empty (nobody is told: the worker takes it next), else to the back
+//!   of its deque, which is published (`sleep`, W1-W7);
+//! - from anywhere else: into the inbox of its home loop, whose owner is woken if it sleeps, else one sleeper is;
+//! - a local task always goes to its own loop.
+//!
+//! Invariants:
+//!
+//! - **H1** A task that is not complete is linked in the registry of its home loop, and a runtime is not freed before all its registries are
+//!   closed and empty: each worker's thread holds it until then. So the home of a task that is not complete is alive. [`home`] relies on it.
+//! - **H2** Who publishes work from outside the runtime's threads holds a counted reference to the runtime from before the push until after
+//!   the notification, for the task may run, and end the runtime, as soon as it is pushed.
+
+pub(crate) mod current;
+pub(crate) mod home;
+pub(crate) mod monitor;
+pub(crate) mod park;
+pub(crate) mod seat;
+pub(crate) mod sleep;
+pub(crate) mod worker;
+
+use std::io;
+use std::task::Wake;
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::CachePadded;
+
+use crate::blocking;
+use crate::loom::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicUsize, fence};
+use crate::loom::thread::JoinHandle;
+use crate::loom::{Arc, Condvar, Mutex, Weak};
+use crate::queue::inbox::Inbox;
+use crate::queue::run_next::RunNext;
+use crate::queue::{DefaultDeque, Deque};
+use crate::reactor::Reactor;
+use crate::reactor::timer::Timers;
+use crate::report::{self, Exception, ExceptionKind, Handler};
+use crate::task::Runnable;
+use crate::task::registry::Registry;
+
+use home::Job;
+use monitor::Monitor;
+use park::{Notice, Parker};
+use seat::Seats;
+use sleep::Sleep;
+
+/// The stealing end of a loop's deque.
+pub(crate) type TaskStealer = <DefaultDeque<Runnable> as Deque<Runnable>>::Stealer;
+
+/// A function that runs on a thread of the runtime when the thread starts or stops.
+pub(crate) type ThreadHook = std::sync::Arc<dyn Fn() + Send + Sync>;
+
+/// What the builder was told; never changes afterwards.
+pub(crate) struct Settings {
+    pub(crate) workers: usize,
+    pub(crate) thread_name: String,
+    pub(crate) thread_stack_size: Option<usize>,
+    pub(crate) on_thread_start: Option<ThreadHook>,
+    pub(crate) on_thread_stop: Option<ThreadHook>,
+    pub(crate) exception_handler: Option<Handler>,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) blocking_threads: usize,
+    pub(crate) blocking_queue: Option<usize>,
+    pub(crate) blocking_keep_alive: Duration,
+}
+
+/// What the loops of one runtime share.
+pub(crate) struct Shared {
+    pub(crate) loops: Box<[Arc<LoopShared>]>,
+    pub(crate) sleep: Arc<Sleep>,
+    pub(crate) blocking: blocking::Pool<Job>,
+    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) seats: Seats,
+    pub(crate) settings: Settings,
+    /// Set once, when the shutdown begins; read by workers that run out of work.
+    is_closing: AtomicBool,
+    /// Where the next task or socket from outside goes. Any thread.
+    next_loop: CachePadded<AtomicUsize>,
+    /// Threads in `Worker::run` or on the way to it. Behind the lock; `exited` is told of each that leaves.
+    running_threads: Mutex<usize>,
+    exited: Condvar,
+    /// The threads started so far, to be joined by the shutdown.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Bits of [`LoopShared::signals`].
+pub(crate) mod signal {
+    /// The main future of the thread in the seat was woken.
+    pub(crate) const MAIN: u32 = 1;
+    /// The runtime shuts down, or has just lost its last task while shutting down.
+    pub(crate) const CLOSE: u32 = 2;
+    /// Another thread asks for the seat.
+    pub(crate) const LEAVE: u32 = 4;
+    /// The monitor saw no turn of the reactor between two ticks.
+    pub(crate) const TURN: u32 = 8;
+}
+
+/// One loop, as any thread may use it.
+pub(crate) struct LoopShared {
+    pub(crate) index: usize,
+    /// The way to the runtime for wakes from outside (H2).
+    shared: Weak<Shared>,
+    sleep: Arc<Sleep>,
+    pub(crate) reactor: Arc<Reactor>,
+    pub(crate) timers: Arc<Timers>,
+    /// Runnables from outside; drained by the owner or by any thief.
+    pub(crate) inbox: CachePadded<Inbox<Runnable>>,
+    /// Runnables of local tasks from outside; drained by the owner only.
+    pub(crate) pinned_inbox: Inbox<Runnable>,
+    pub(crate) stealer: TaskStealer,
+    /// Filled by the owner; taken by it, or by a rescuer when the owner is stuck in a poll.
+    pub(crate) next: CachePadded<RunNext<Runnable>>,
+    pub(crate) registry: CachePadded<Registry>,
+    pub(crate) local_registry: Registry,
+    pub(crate) parker: CachePadded<Parker>,
+    /// Bits of [`signal`]. Set by any thread, taken by the owner.
+    signals: AtomicU32,
+    /// Polls and turns the owner has made. Written by the owner alone, read by the monitor.
+    pub(crate) progress: CachePadded<worker::Progress>,
+    /// A stalled loop that this one, while asleep, was asked to help: its index + 1, or 0. Written by the monitor, taken by the owner.
+    rescue: AtomicUsize,
+    /// Whether a thread is in the seat. Written by that thread, read by the monitor and by who places work from outside.
+    is_occupied: AtomicBool,
+}
+
+impl LoopShared {
+    /// Leaves `bits` for the owner and wakes it if it sleeps. Any thread.
+    pub(crate) fn signal(&self, bits: u32) {
+        // Ordering: AcqRel. Release pairs with the swap in `take_signals`; the acquire half chains earlier signals of other threads.
+        if self.signals.fetch_or(bits, AcqRel) & bits == bits {
+            // Still there from before: the owner was woken then and has not looked yet.
+            return;
+        }
+        self.nudge();
+    }
+
+    /// The owner takes its signals.
+    #[inline]
+    pub(crate) fn take_signals(&self) -> u32 {
+        // Ordering: Relaxed: only decides whether the swap is worth its price; a signal set just now is found next time, and before the
+        // owner sleeps `has_signals` comes after the fence in `Sleep::announce`.
+        if self.signals.load(Relaxed) == 0 {
+            return 0;
+        }
+        // Ordering: AcqRel pairs with the fetch_or in `signal`: what the signaller did before is visible.
+        self.signals.swap(0, AcqRel)
+    }
+
+    pub(crate) fn has_signals(&self) -> bool {
+        // Ordering: Relaxed: ordered by the caller's fence (S3).
+        self.signals.load(Relaxed) != 0
+    }
+
+    /// Something was left for this loop's owner that it may not know of (a signal, a pinned task, a first file descriptor, an earlier
+    /// deadline): wakes it if it sleeps. Any thread.
+    pub(crate) fn nudge(&self) {
+        // Ordering: SeqCst fence, as W2: pairs with S3. Either the owner's last look sees what was left, or the claim sees its bit.
+        fence(SeqCst);
+        if self.sleep.claim(self.index) {
+            self.notify(Notice::Work);
+        }
+    }
+
+    /// Wakes the owner, which the caller has claimed (S-c).
+    fn notify(&self, notice: Notice) {
+        if self.parker.notify(notice) {
+            self.reactor.wake();
+        }
+    }
+
+    pub(crate) fn set_occupied(&self, is_occupied: bool) {
+        // Ordering: Release pairs with the Acquire in `is_occupied`: a hint for placement, and the monitor's reason to look at a loop.
+        self.is_occupied.store(is_occupied, Release);
+    }
+
+    pub(crate) fn is_occupied(&self) -> bool {
+        // Ordering: Acquire pairs with the Release in `set_occupied`.
+        self.is_occupied.load(Acquire)
+    }
+
+    /// Whether a thief could find something here: ordered by the caller's fence.
+    pub(crate) fn has_stealable(&self) -> bool {
+        use crate::queue::DequeStealer;
+        !self.stealer.is_empty() || !self.inbox.is_empty()
+    }
+}
+
+/// The waker of a main future: it only leaves a signal.
+impl Wake for LoopShared {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.signal(signal::MAIN);
+    }
+
+    fn wake_by_ref(self: &std::sync::Arc<Self>) {
+        self.signal(signal::MAIN);
+    }
+}
+
+impl Shared {
+    /// A runtime's shared part, with no thread in any seat.
+    pub(crate) fn new(settings: Settings) -> io::Result<Arc<Shared>> {
+        let sleep = Arc::new(Sleep::new(settings.workers));
+        let monitor = Arc::new(Monitor::new());
+        let mut parts = Vec::with_capacity(settings.workers);
+        for _ in 0..settings.workers {
+            parts.push((DefaultDeque::<Runnable>::new(), Arc::new(Reactor::new(worker::EVENTS)?)));
+        }
+        let shared = Arc::new_cyclic(|shared| {
+            let blocking = home::blocking_pool(&settings, monitor.clone(), shared.clone());
+            let mut seats = Vec::with_capacity(settings.workers);
+            let mut loops = Vec::with_capacity(settings.workers);
+            for (index, (deque, reactor)) in parts.into_iter().enumerate() {
+                loops.push(Arc::new(LoopShared::new(index, shared.clone(), sleep.clone(), reactor, deque.stealer())));
+                seats.push(seat::Seat::new(index, deque));
+            }
+            Shared {
+                loops: loops.into(),
+                sleep,
+                blocking,
+                monitor,
+                seats: Seats::new(seats),
+                settings,
+                is_closing: AtomicBool::new(false),
+                next_loop: CachePadded::new(AtomicUsize::new(0)),
+                running_threads: Mutex::new(0),
+                exited: Condvar::new(),
+                threads: Mutex::new(Vec::new()),
+            }
+        });
+        shared.monitor.watch(Arc::downgrade(&shared));
+        Ok(shared)
+    }
+
+    /// Work that any loop may take was made visible: wakes a sleeper if nobody searches. Any thread that keeps the runtime alive.
+    #[inline]
+    pub(crate) fn publish(&self) {
+        if let Some(index) = self.sleep.publish() {
+            self.loops[index].notify(Notice::Search);
+        }
+    }
+
+    /// A Runnable comes from outside the workers. The caller's reference to the runtime keeps H2.
+    pub(crate) fn push_from_outside(&self, index: usize, runnable: Runnable) {
+        let home = &self.loops[index];
+        if home.inbox.push(runnable) {
+            // Ordering: SeqCst fence W2, pairs with S3: either the owner's last look sees the inbox, or the claim sees its bit.
+            fence(SeqCst);
+            if self.sleep.claim(index) {
+                home.notify(Notice::Work);
+            } else {
+                self.publish();
+            }
+        }
+    }
+
+    /// The loop that the next thing from outside is given to: the loops take turns. One nobody sits in is passed over if there are others.
+    pub(crate) fn pick_loop(&self) -> &Arc<LoopShared> {
+        // Ordering: Relaxed: a counter; it publishes nothing.
+        let start = self.next_loop.fetch_add(1, Relaxed);
+        let count = self.loops.len();
+        let occupied = (0..count).map(|i| &self.loops[(start.wrapping_add(i)) % count]).find(|l| l.is_occupied());
+        occupied.unwrap_or(&self.loops[start % count])
+    }
+
+    /// The monitor asks one sleeping loop to help `stalled`. `false`: none sleeps.
+    pub(crate) fn send_rescuer(&self, stalled: usize) -> bool {
+        for helper in &self.loops {
+            if helper.index != stalled && self.sleep.is_idle(helper.index) && self.sleep.claim(helper.index) {
+                // Ordering: Release pairs with the Acquire in `take_rescue`; the notice orders it too.
+                helper.rescue.store(stalled + 1, Release);
+                helper.notify(Notice::Work);
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        // Ordering: Acquire pairs with the Release in `begin_shutdown`: who sees it sees closed registries.
+        self.is_closing.load(Acquire)
+    }
+
+    /// How many tasks live.
+    pub(crate) fn live_tasks(&self) -> usize {
+        self.loops.iter().map(|l| l.registry.len() + l.local_registry.len()).sum()
+    }
+
+    /// Refuses new tasks, aborts those that live, and tells every worker to leave when none is left. Any thread; idempotent.
+    pub(crate) fn begin_shutdown(&self) {
+        for each in &self.loops {
+            each.registry.close();
+            each.local_registry.close();
+        }
+        // Ordering: Release pairs with the Acquire in `is_closing`.
+        self.is_closing.store(true, Release);
+        self.blocking.begin_shutdown();
+        for each in &self.loops {
+            each.registry.abort_all();
+            each.local_registry.abort_all();
+        }
+        self.signal_all(signal::CLOSE);
+        self.seats.wake_all();
+    }
+
+    pub(crate) fn signal_all(&self, bits: u32) {
+        for each in &self.loops {
+            each.signal(bits);
+        }
+    }
+
+    pub(crate) fn thread_enters(&self) {
+        *self.running_threads.lock() += 1;
+    }
+
+    pub(crate) fn thread_leaves(&self) {
+        *self.running_threads.lock() -= 1;
+        self.exited.notify_all();
+    }
+
+    pub(crate) fn keep_thread(&self, thread: JoinHandle<()>) {
+        self.threads.lock().push(thread);
+    }
+
+    /// Joins the threads, which [`await_threads`](Shared::await_threads) has seen leave.
+    pub(crate) fn join_threads(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            // Everything that can panic in a thread's body is caught; if it panicked all the same, the panic hook has told so.
+            let _ = thread.join();
+        }
+    }
+
+    /// Waits until no thread runs a loop any more. `false`: the deadline passed first.
+    pub(crate) fn await_threads(&self, deadline: Option<Instant>) -> bool {
+        let mut running = self.running_threads.lock();
+        while *running > 0 {
+            let Some(deadline) = deadline else {
+                running = self.exited.wait(running);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            running = self.exited.wait_timeout(running, left).0;
+        }
+        true
+    }
+
+    /// What still lives, for a person to read.
+    pub(crate) fn describe_tasks(&self) -> Vec<String> {
+        const SHOWN: usize = 16;
+        let mut lines = Vec::new();
+        for each in &self.loops {
+            lines.extend(each.registry.describe(SHOWN));
+            lines.extend(each.local_registry.describe(SHOWN));
+        }
+        lines
+    }
+
+    /// Tells the runtime's exception handler of an error of the loop itself.
+    pub(crate) fn report_loop_error(&self, what: &str, error: &io::Error) {
+        report::report(&Exception::new(ExceptionKind::Loop, format!("{what}: {error}")));
+    }
+}
+
+impl Drop for Shared {
+    /// A loop whose tasks could not be ended stays in memory, for they point to it (H1). It takes a failure to start a thread to come here
+    /// with any.
+    fn drop(&mut self) {
+        for each in &self.loops {
+            if each.registry.len() + each.local_registry.len() > 0 {
+                std::mem::forget(each.clone());
+            }
+        }
+    }
+}
+
+impl LoopShared {
+    fn new(index: usize, shared: Weak<Shared>, sleep: Arc<Sleep>, reactor: Arc<Reactor>, stealer: TaskStealer) -> Self {
+        LoopShared {
+            index,
+            shared,
+            sleep,
+            reactor,
+            timers: Arc::new(Timers::new(Instant::now())),
+            inbox: CachePadded::new(Inbox::new()),
+            pinned_inbox: Inbox::new(),
+            stealer,
+            next: CachePadded::new(RunNext::new()),
+            registry: CachePadded::new(Registry::new()),
+            local_registry: Registry::new(),
+            parker: CachePadded::new(Parker::new()),
+            signals: AtomicU32::new(0),
+            progress: CachePadded::new(worker::Progress::new()),
+            rescue: AtomicUsize::new(0),
+            is_occupied: AtomicBool::new(false),
+        }
+    }
+
+    /// The stalled loop this one was asked to help.
+    pub(crate) fn take_rescue(&self) -> Option<usize> {
+        // Ordering: Relaxed: a guess that saves the swap.
+        if self.rescue.load(Relaxed) == 0 {
+            return None;
+        }
+        // Ordering: Acquire pairs with the Release in `send_rescuer`.
+        self.rescue.swap(0, Acquire).checked_sub(1)
+    }
+}

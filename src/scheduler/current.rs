@@ -1,0 +1,129 @@
+//! Which runtime, and which worker, the calling thread is in.
+//!
+//! One thread-local word points at the [`Worker`] that the thread runs as; it is set for the time of `Worker`'s run and only read in between.
+//! A thread that is no worker can be *inside* a runtime all the same: a thread of the blocking pool, or one that holds the guard of
+//! `LoopHandle::enter`.
+
+#![allow(unsafe_code, reason = "a thread-local pointer to the worker on this thread's stack")]
+
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::ptr;
+
+pub(crate) use super::LoopShared;
+use super::Shared;
+use super::worker::Worker;
+use crate::error::NoRuntime;
+use crate::loom::{Arc, thread_local};
+
+thread_local! {
+    /// The worker this thread runs as; null if none, or if another runtime was entered. Written and read by this thread only.
+    static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    /// The runtime this thread has entered without being a worker of it. Written and read by this thread only.
+    static ENTERED: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+    /// Whether this thread drives a main future or a worker, whatever it has entered meanwhile.
+    static IS_DRIVING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Where the calling thread is.
+pub(crate) enum Place<'a> {
+    /// In a worker's loop.
+    Worker(&'a Worker),
+    /// Inside a runtime, but not on a worker.
+    Entered(&'a Arc<Shared>),
+    /// In no runtime.
+    Outside,
+}
+
+/// Calls `f` with the worker this thread runs as, if it is one.
+#[inline]
+pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
+    let worker = WORKER.try_with(Cell::get).unwrap_or(ptr::null());
+    // SAFETY: the pointer is null or was set by `drive`, whose guard clears it before the worker goes away; and `f` runs on this thread,
+    // inside of that guard's life.
+    f(unsafe { worker.as_ref() })
+}
+
+/// Calls `f` with the place this thread is in.
+#[inline]
+pub(crate) fn with<R>(f: impl FnOnce(Place<'_>) -> R) -> R {
+    with_worker(|worker| match worker {
+        Some(worker) => f(Place::Worker(worker)),
+        None => match ENTERED.try_with(|entered| entered.borrow().clone()).ok().flatten() {
+            Some(shared) => f(Place::Entered(&shared)),
+            None => f(Place::Outside),
+        },
+    })
+}
+
+/// The runtime this thread is inside of.
+pub(crate) fn runtime(operation: &'static str) -> Result<Arc<Shared>, NoRuntime> {
+    with(|place| match place {
+        Place::Worker(worker) => Ok(worker.shared().clone()),
+        Place::Entered(shared) => Ok(shared.clone()),
+        Place::Outside => Err(NoRuntime::new(operation)),
+    })
+}
+
+/// The loop that serves this thread: its own if it is a worker, else the next in turn of the runtime it is inside of.
+pub(crate) fn home(operation: &'static str) -> Result<Arc<LoopShared>, NoRuntime> {
+    with(|place| match place {
+        Place::Worker(worker) => Ok(worker.home().clone()),
+        Place::Entered(shared) => Ok(shared.pick_loop().clone()),
+        Place::Outside => Err(NoRuntime::new(operation)),
+    })
+}
+
+/// Whether this thread drives a main future or a worker: then it must not block on another.
+pub(crate) fn is_driving() -> bool {
+    IS_DRIVING.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Puts back what was there before.
+#[must_use]
+pub(crate) struct Restore<'a> {
+    worker: *const Worker,
+    entered: Option<Arc<Shared>>,
+    is_driving: bool,
+    _worker: PhantomData<&'a Worker>,
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        let _ = WORKER.try_with(|cell| cell.set(self.worker));
+        let _ = IS_DRIVING.try_with(|cell| cell.set(self.is_driving));
+        let entered = self.entered.take();
+        // The runtime that is left may be freed by this: after the borrow.
+        let left = ENTERED.try_with(|cell| cell.replace(entered));
+        drop(left);
+    }
+}
+
+fn replace<'a>(worker: *const Worker, entered: Option<Arc<Shared>>, is_driving: bool) -> Restore<'a> {
+    Restore {
+        worker: WORKER.with(|cell| cell.replace(worker)),
+        entered: ENTERED.with(|cell| cell.replace(entered)),
+        is_driving: IS_DRIVING.with(|cell| cell.replace(is_driving)),
+        _worker: PhantomData,
+    }
+}
+
+/// This thread runs as `worker` until the guard is dropped.
+pub(crate) fn drive(worker: &Worker) -> Restore<'_> {
+    replace(worker, None, true)
+}
+
+/// This thread blocks on a main future of `shared` without a seat, until the guard is dropped.
+pub(crate) fn drive_without_seat(shared: &Arc<Shared>) -> Restore<'static> {
+    replace(ptr::null(), Some(shared.clone()), true)
+}
+
+/// This thread is inside `shared` until the guard is dropped.
+pub(crate) fn enter(shared: &Arc<Shared>) -> Restore<'static> {
+    replace(ptr::null(), Some(shared.clone()), is_driving())
+}
+
+/// This thread, one of the blocking pool's, is inside `shared` until it ends.
+pub(crate) fn enter_for_good(shared: &Arc<Shared>) {
+    ENTERED.with(|cell| *cell.borrow_mut() = Some(shared.clone()));
+}

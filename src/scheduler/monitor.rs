@@ -1,0 +1,217 @@
+//! The monitor: one thread for each runtime that sees to it that no loop's long poll holds up another loop's work.
+//!
+//! It sleeps while every loop does. While any runs it looks at all of them once a millisecond ([`TICK`]):
+//!
+//! - a loop that made no poll and no turn since the last look is *stalled*: a sleeping peer is sent to take over its ready I/O, its due timers
+//!   and its queued tasks (`Worker::rescue`), again at each tick for as long as the stall lasts;
+//! - a loop that polls but did not turn its reactor is told to (the signal TURN), which bounds the delay of I/O behind tasks that suddenly
+//!   became long without a clock on the poll path;
+//! - the blocking pool, when jobs are queued and no thread takes them, is let grow.
+//!
+//! The monitor never touches a queue itself. When it has seen nobody run for [`QUIET_TICKS`] ticks it sleeps for good, and the first worker to
+//! wake rouses it ([`Monitor::stir`]): the few extra ticks keep a lightly loaded server from paying for that with each request. Its thread
+//! starts when it is first needed. Go's sysmon is the model; it may sleep up to 10 ms between two looks, and finds stalls by the same kind of
+//! counter.
+//!
+//! Falling asleep and stirring are a store-then-check race, with a fence on each side: **M1** either the monitor, after it said that it
+//! sleeps, sees the loop that runs, or the loop, after it gave up its idle bit, sees that the monitor sleeps.
+
+use std::io;
+use std::sync::{OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use super::{LoopShared, Shared, signal};
+use crate::loom::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
+use crate::loom::atomic::{AtomicBool, fence};
+use crate::loom::thread::{self, JoinHandle};
+use crate::loom::{Condvar, Mutex};
+
+/// The time between two looks.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Ticks without anybody running before the monitor sleeps.
+const QUIET_TICKS: u32 = 20;
+
+/// One runtime's monitor.
+pub(crate) struct Monitor {
+    /// Set by the monitor when it goes to sleep, cleared by who rouses it. True at first: there is no thread yet.
+    is_asleep: AtomicBool,
+    /// What it watches; set once, when the runtime has been made.
+    shared: OnceLock<Weak<Shared>>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Read and written under the lock.
+struct State {
+    thread: Option<JoinHandle<()>>,
+    is_stopped: bool,
+    /// Roused since it last looked.
+    is_roused: bool,
+}
+
+impl Monitor {
+    pub(crate) fn new() -> Self {
+        Monitor {
+            is_asleep: AtomicBool::new(true),
+            shared: OnceLock::new(),
+            state: Mutex::new(State { thread: None, is_stopped: false, is_roused: false }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Says what is to be watched.
+    pub(crate) fn watch(&self, shared: Weak<Shared>) {
+        // A second call would be a mistake of this crate; the first stands.
+        let _ = self.shared.set(shared);
+    }
+
+    /// Something runs, or a blocking job waits: the monitor must not sleep. Any thread.
+    #[inline]
+    pub(crate) fn stir(&self) {
+        // Ordering: SeqCst fence, pairs with the one in `fall_asleep`: M1.
+        fence(SeqCst);
+        // Ordering: Relaxed: ordered by the fence (M1).
+        if self.is_asleep.load(Relaxed) {
+            self.rouse();
+        }
+    }
+
+    #[cold]
+    fn rouse(&self) {
+        // Ordering: AcqRel: of several that rouse it one does the work; the lock below publishes the rest.
+        if !self.is_asleep.swap(false, AcqRel) {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.is_roused = true;
+        if state.thread.is_none() && !state.is_stopped {
+            match self.start() {
+                Ok(thread) => state.thread = thread,
+                Err(error) => {
+                    drop(state);
+                    // Ordering: Relaxed: the next `stir` tries again; nothing else hangs on it.
+                    self.is_asleep.store(true, Relaxed);
+                    if let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
+                        shared.report_loop_error("starting the monitor", &error);
+                    }
+                    return;
+                }
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn start(&self) -> io::Result<Option<JoinHandle<()>>> {
+        let Some(watched) = self.shared.get().cloned() else { return Ok(None) };
+        let Some(shared) = watched.upgrade() else { return Ok(None) };
+        let name = format!("{}-monitor", shared.settings.thread_name);
+        let handler = shared.settings.exception_handler.clone();
+        let monitor = shared.monitor.clone();
+        let body = move || {
+            crate::report::set_thread_handler(handler);
+            monitor.run(&watched);
+        };
+        // Small: it calls nothing deep, and no user code but the exception handler.
+        thread::Builder::new().name(name).stack_size(256 * 1024).spawn(body).map(Some)
+    }
+
+    /// Ends the monitor's thread and waits for it. Called once no worker runs any more.
+    pub(crate) fn stop(&self) {
+        let thread = {
+            let mut state = self.state.lock();
+            state.is_stopped = true;
+            state.thread.take()
+        };
+        self.changed.notify_one();
+        if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
+        {
+            // The body catches what can panic; if it panicked all the same, the panic hook has told so.
+            let _ = thread.join();
+        }
+    }
+
+    fn run(&self, watched: &Weak<Shared>) {
+        let mut seen: Vec<(usize, usize)> = Vec::new();
+        let mut quiet = 0;
+        while let Some(shared) = watched.upgrade() {
+            let is_active = look(&shared, &mut seen);
+            quiet = if is_active { 0 } else { quiet + 1 };
+            let sleeps = quiet >= QUIET_TICKS && self.fall_asleep(&shared);
+            drop(shared);
+            let mut state = self.state.lock();
+            if sleeps {
+                while !state.is_roused && !state.is_stopped {
+                    state = self.changed.wait(state);
+                }
+                quiet = 0;
+                seen.clear();
+            } else if !state.is_stopped {
+                state = self.changed.wait_timeout(state, TICK).0;
+            }
+            state.is_roused = false;
+            if state.is_stopped {
+                return;
+            }
+        }
+    }
+
+    /// Says that it sleeps, and looks once more (M1). `false`: somebody runs.
+    fn fall_asleep(&self, shared: &Shared) -> bool {
+        // Ordering: Relaxed: the fence below orders it before the look.
+        self.is_asleep.store(true, Relaxed);
+        // Ordering: SeqCst fence, pairs with the one in `stir`: M1.
+        fence(SeqCst);
+        if !is_active(shared) {
+            return true;
+        }
+        // Ordering: AcqRel, as in `rouse`, which may have been faster; either way the monitor is awake.
+        self.is_asleep.swap(false, AcqRel);
+        false
+    }
+}
+
+fn is_running(each: &LoopShared, shared: &Shared) -> bool {
+    each.is_occupied() && !shared.sleep.is_idle(each.index)
+}
+
+fn is_active(shared: &Shared) -> bool {
+    (shared.loops.len() > 1 && shared.loops.iter().any(|each| is_running(each, shared)))
+        || shared.blocking.needs_attention()
+}
+
+/// One look at everything. Whether anything ran.
+fn look(shared: &Shared, seen: &mut Vec<(usize, usize)>) -> bool {
+    let is_first = seen.is_empty();
+    seen.resize(shared.loops.len(), (0, 0));
+    if shared.loops.len() > 1 {
+        for (each, seen) in shared.loops.iter().zip(seen.iter_mut()) {
+            let now = each.progress.read();
+            let before = std::mem::replace(seen, now);
+            if !is_first && is_running(each, shared) {
+                look_at(shared, each, before, now);
+            }
+        }
+    }
+    if shared.blocking.needs_attention() {
+        shared.blocking.grow_if_stalled(Instant::now());
+    }
+    is_active(shared)
+}
+
+/// What one running loop needs, given what it had done at the last look and now.
+fn look_at(shared: &Shared, each: &LoopShared, before: (usize, usize), now: (usize, usize)) {
+    if now.1 != before.1 {
+        return;
+    }
+    let has_due_timers = each.timers.is_due(Instant::now());
+    if each.reactor.sources() > 0 || has_due_timers {
+        each.signal(signal::TURN);
+    }
+    let is_stalled = now.0 == before.0;
+    if is_stalled && (each.reactor.sources() > 0 || has_due_timers || !each.next.is_empty() || each.has_stealable()) {
+        shared.send_rescuer(each.index);
+    }
+}

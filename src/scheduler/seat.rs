@@ -1,0 +1,206 @@
+//! The seats of the ring: who may be a loop's thread.
+//!
+//! A [`Seat`] is the owner's end of a loop. Whoever takes it runs the loop; a seat that nobody holds waits here. Loop 0 is the calling
+//! thread's: `block_on` takes its seat, and gives it back at the end. While nobody blocks on the runtime, a *stand-in* thread takes it, so that
+//! sockets and timers of loop 0 are served (with more than one worker; a runtime of one loop works only while somebody is inside of it, and
+//! then starts no thread at all). A thread that blocks on a runtime whose seat 0 is taken waits without one, and takes it when it comes free.
+//!
+//! All of it is behind one lock; none of it is on a hot path.
+
+use std::time::{Duration, Instant};
+
+use super::worker::Worker;
+use super::{Shared, signal};
+use crate::loom::thread::{self, Thread};
+use crate::loom::{Arc, Condvar, Mutex};
+use crate::queue::DefaultDeque;
+use crate::task::Runnable;
+
+/// The owner's end of one loop.
+pub(crate) struct Seat {
+    pub(crate) index: usize,
+    pub(crate) deque: DefaultDeque<Runnable>,
+}
+
+impl Seat {
+    pub(crate) fn new(index: usize, deque: DefaultDeque<Runnable>) -> Self {
+        Seat { index, deque }
+    }
+}
+
+/// How long `block_on` waits for the stand-in to leave before it goes on without a seat.
+const HAND_OVER: Duration = Duration::from_millis(2);
+
+/// The seats that nobody holds, and who wants seat 0.
+pub(crate) struct Seats {
+    state: Mutex<State>,
+    /// A seat came free, or the runtime closes.
+    changed: Condvar,
+}
+
+/// Read and written under the lock.
+struct State {
+    free: Vec<Seat>,
+    /// Threads in [`Seats::request`]: the stand-in keeps its hands off the seat meanwhile.
+    wanted: usize,
+    /// Threads that block without a seat: unparked when seat 0 comes free.
+    waiting: Vec<Thread>,
+    has_stand_in: bool,
+}
+
+impl State {
+    fn take(&mut self, index: usize) -> Option<Seat> {
+        let at = self.free.iter().position(|seat| seat.index == index)?;
+        Some(self.free.swap_remove(at))
+    }
+}
+
+impl Seats {
+    pub(crate) fn new(seats: Vec<Seat>) -> Self {
+        let state = State { free: seats, wanted: 0, waiting: Vec::new(), has_stand_in: false };
+        Seats { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Takes the seat of loop `index`, if it is free.
+    pub(crate) fn take(&self, index: usize) -> Option<Seat> {
+        self.state.lock().take(index)
+    }
+
+    /// Takes seat 0, or has the calling thread unparked when it comes free.
+    pub(crate) fn take_or_wait(&self) -> Option<Seat> {
+        let mut state = self.state.lock();
+        let seat = state.take(0);
+        if seat.is_none() {
+            let this = thread::current();
+            if state.waiting.iter().all(|waiting| waiting.id() != this.id()) {
+                state.waiting.push(this);
+            }
+        }
+        seat
+    }
+
+    pub(crate) fn give_back(&self, seat: Seat) {
+        let waiting = {
+            let mut state = self.state.lock();
+            state.free.push(seat);
+            std::mem::take(&mut state.waiting)
+        };
+        self.changed.notify_all();
+        for thread in waiting {
+            thread.unpark();
+        }
+    }
+
+    /// The shutdown has begun: whoever waits for a seat looks again.
+    pub(crate) fn wake_all(&self) {
+        drop(self.state.lock());
+        self.changed.notify_all();
+    }
+}
+
+impl Shared {
+    /// Seat 0, if it is free or its stand-in leaves it in time.
+    pub(crate) fn request_seat(&self) -> Option<Seat> {
+        let mut state = self.seats.state.lock();
+        if let Some(seat) = state.take(0) {
+            return Some(seat);
+        }
+        if !state.has_stand_in {
+            return None;
+        }
+        state.wanted += 1;
+        drop(state);
+        self.loops[0].signal(signal::LEAVE);
+        let deadline = Instant::now() + HAND_OVER;
+        let mut state = self.seats.state.lock();
+        let seat = loop {
+            if let Some(seat) = state.take(0) {
+                break Some(seat);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break None;
+            }
+            state = self.seats.changed.wait_timeout(state, left).0;
+        };
+        state.wanted -= 1;
+        drop(state);
+        self.seats.changed.notify_all();
+        seat
+    }
+
+    /// Sees to it that somebody takes seat 0 while no thread blocks on the runtime. A thread that cannot be started is reported: loop 0 is
+    /// then served by its peers, as a stalled loop is.
+    pub(crate) fn ensure_stand_in(self: &Arc<Self>) {
+        if self.loops.len() == 1 || self.is_closing() {
+            return;
+        }
+        let mut state = self.seats.state.lock();
+        if state.has_stand_in {
+            return;
+        }
+        state.has_stand_in = true;
+        drop(state);
+        let shared = self.clone();
+        if let Err(error) = self.start_thread(0, move || stand_in(&shared)) {
+            self.seats.state.lock().has_stand_in = false;
+            self.report_loop_error("starting the stand-in for the calling thread", &error);
+        }
+    }
+
+    /// Starts a thread of the runtime's own.
+    pub(crate) fn start_thread(
+        self: &Arc<Self>,
+        index: usize,
+        body: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<()> {
+        let settings = &self.settings;
+        let mut builder = thread::Builder::new().name(format!("{}-{index}", settings.thread_name));
+        if let Some(size) = settings.thread_stack_size {
+            builder = builder.stack_size(size);
+        }
+        let (start, stop) = (settings.on_thread_start.clone(), settings.on_thread_stop.clone());
+        let handler = settings.exception_handler.clone();
+        let shared = self.clone();
+        shared.thread_enters();
+        let started = builder.spawn(move || {
+            crate::report::set_thread_handler(handler);
+            super::home::call_hook(start.as_ref());
+            body();
+            super::home::call_hook(stop.as_ref());
+            shared.thread_leaves();
+        });
+        match started {
+            Ok(handle) => {
+                self.keep_thread(handle);
+                Ok(())
+            }
+            Err(error) => {
+                self.thread_leaves();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Sits in seat 0 whenever nobody else wants it, until the runtime closes.
+fn stand_in(shared: &Arc<Shared>) {
+    loop {
+        let seat = {
+            let mut state = shared.seats.state.lock();
+            loop {
+                if shared.is_closing() && shared.live_tasks() == 0 {
+                    return;
+                }
+                if state.wanted == 0
+                    && state.waiting.is_empty()
+                    && let Some(seat) = state.take(0)
+                {
+                    break seat;
+                }
+                state = shared.seats.changed.wait(state);
+            }
+        };
+        Worker::new(shared.clone(), seat).run_until_closed(true);
+    }
+}

@@ -1,0 +1,483 @@
+//! The loop of one thread: run what is runnable, serve the reactor and the timers, steal, sleep.
+//!
+//! ```text
+//!   signals? ─► next task: run-next slot ─► deque ─► pinned queue ─► inboxes ─► steal from a peer
+//!      ▲            │ found                                               │ nothing anywhere
+//!      │            ▼                                                     ▼
+//!      └──── poll it once ◄──── every ~100 us: turn the reactor, fire due timers ◄──── sleep in the reactor or on the futex
+//! ```
+//!
+//! The thread in a loop's seat makes a `Worker` on its stack; it is `!Send` and `!Sync`, and tasks that are pinned to the thread live in it.
+//!
+//! **Fairness.** The run-next slot is taken at most [`SLOT_RUN_MAX`] times in a row, pinned tasks and the others take turns, the inbox is
+//! looked at with every check, a yielding task goes to the back, and a poll has a budget. The main future gets a turn between any two tasks.
+//!
+//! **When is the reactor turned under load?** By time, not by count: sixty tasks may take two microseconds or half a second. Each check reads
+//! the clock once and sets the distance, in polls, to the next one so that checks come about every [`CHECK_PERIOD`]; between two checks no clock
+//! is read. Tasks that suddenly become long are the monitor's business: it leaves the signal TURN within two of its ticks. (lalinsky/zio
+//! has the same budget; tokio counts to 61.)
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::park::{Notice, Place};
+use super::seat::Seat;
+use super::{LoopShared, Shared, current, signal};
+use crate::loom::Arc;
+use crate::loom::atomic::AtomicUsize;
+use crate::loom::atomic::Ordering::Relaxed;
+use crate::queue::{DefaultDeque, Deque, DequeStealer, Stolen};
+use crate::rand::Rand;
+use crate::reactor::timer;
+use crate::report::{self, ExceptionKind};
+use crate::task::{Outcome, Runnable};
+
+/// Events taken from the kernel in one turn.
+pub(crate) const EVENTS: usize = 512;
+
+/// How often the run-next slot is preferred to the queue before the queue gets a turn.
+const SLOT_RUN_MAX: u32 = 3;
+
+/// Most tasks taken from a peer at once.
+const STEAL_MAX: usize = 32;
+
+/// How often a busy loop looks at its reactor, its timers and its inbox.
+const CHECK_PERIOD: Duration = Duration::from_micros(100);
+
+/// Most polls between two checks.
+const CHECK_INTERVAL_MAX: u32 = 128;
+
+/// What the monitor sees of a loop. The owner alone writes, with plain loads and stores; the monitor reads.
+pub(crate) struct Progress {
+    polls: AtomicUsize,
+    turns: AtomicUsize,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Progress { polls: AtomicUsize::new(0), turns: AtomicUsize::new(0) }
+    }
+
+    #[inline]
+    fn count(counter: &AtomicUsize) {
+        // Ordering: Relaxed: this thread is the only writer, and the monitor compares values of one counter with themselves.
+        let before = counter.load(Relaxed);
+        // Ordering: Relaxed: as above; nothing is published.
+        counter.store(before.wrapping_add(1), Relaxed);
+    }
+
+    /// Polls begun and turns made so far, modulo the word.
+    pub(crate) fn read(&self) -> (usize, usize) {
+        // Ordering: Relaxed: a hint for the monitor.
+        let polls = self.polls.load(Relaxed);
+        // Ordering: Relaxed: as above.
+        (polls, self.turns.load(Relaxed))
+    }
+}
+
+/// The loop, seen from the thread in its seat.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    home: Arc<LoopShared>,
+    seat: Option<Seat>,
+    /// Runnable local tasks.
+    pinned: RefCell<VecDeque<Runnable>>,
+    rand: Rand,
+    /// Polls so far.
+    tick: Cell<u32>,
+    /// The tick of the next check, and the distance it was set at.
+    next_check: Cell<u32>,
+    last_check: Cell<(u32, Instant)>,
+    /// How often in a row the run-next slot was taken.
+    slot_run: Cell<u32>,
+    /// Whether the loop itself is waking tasks (events, timers): they go to the deque, and one decision about waking a peer follows.
+    is_dispatching: Cell<bool>,
+    /// Wakers collected from reactor and timers; kept to reuse its memory.
+    wakers: RefCell<Vec<Waker>>,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, seat: Seat) -> Self {
+        let home = shared.loops[seat.index].clone();
+        home.set_occupied(true);
+        let now = Instant::now();
+        Worker {
+            rand: Rand::new(seat.index as u32),
+            shared,
+            home,
+            seat: Some(seat),
+            pinned: RefCell::new(VecDeque::new()),
+            tick: Cell::new(0),
+            next_check: Cell::new(CHECK_INTERVAL_MAX),
+            last_check: Cell::new((0, now)),
+            slot_run: Cell::new(0),
+            is_dispatching: Cell::new(false),
+            wakers: RefCell::new(Vec::with_capacity(EVENTS)),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn home(&self) -> &Arc<LoopShared> {
+        &self.home
+    }
+
+    #[inline]
+    pub(crate) fn is_of(&self, runtime: &std::sync::Weak<Shared>) -> bool {
+        std::ptr::eq(Arc::as_ptr(&self.shared), runtime.as_ptr())
+    }
+
+    #[inline]
+    pub(crate) fn sits_in(&self, home: &LoopShared) -> bool {
+        std::ptr::eq(&*self.home, home)
+    }
+
+    #[inline]
+    fn deque(&self) -> &DefaultDeque<Runnable> {
+        &self.seat.as_ref().expect("the seat is taken out only when the worker ends").deque
+    }
+
+    /// THE loop. `on_signals` hears what other threads left for this one, and ends the loop by answering.
+    pub(crate) fn run<R>(&self, mut on_signals: impl FnMut(u32) -> Option<R>) -> R {
+        let _restore = current::drive(self);
+        self.shared.monitor.stir();
+        loop {
+            let signals = self.home.take_signals();
+            if signals != 0 {
+                if signals & signal::TURN != 0 {
+                    self.check();
+                }
+                if let Some(result) = on_signals(signals) {
+                    return result;
+                }
+            }
+            match self.next_task() {
+                Some(runnable) => self.run_task(runnable),
+                None => self.search_or_sleep(),
+            }
+        }
+    }
+
+    /// What a thread of the runtime's own does: run until the shutdown has ended every task, or, if `may_leave`, until the seat is wanted.
+    pub(crate) fn run_until_closed(&self, may_leave: bool) {
+        if self.shared.is_closing() {
+            self.home.signal(signal::CLOSE);
+        }
+        self.run(|signals| {
+            let is_done = signals & signal::CLOSE != 0 && self.shared.is_closing() && self.shared.live_tasks() == 0;
+            (is_done || may_leave && signals & signal::LEAVE != 0).then_some(())
+        });
+    }
+
+    // ---- what tasks call -------------------------------------------------------------------------------------------------------
+
+    /// A task was woken, or spawned, by something on this thread.
+    #[inline]
+    pub(crate) fn schedule(&self, runnable: Runnable) {
+        if self.is_dispatching.get() {
+            self.deque().push(runnable);
+        } else if let Err(runnable) = self.home.next.fill(runnable) {
+            self.deque().push(runnable);
+            self.shared.publish();
+        }
+    }
+
+    /// A local task of this loop was woken or spawned on this thread.
+    pub(crate) fn schedule_local(&self, runnable: Runnable) {
+        self.pinned.borrow_mut().push_back(runnable);
+    }
+
+    // ---- running ---------------------------------------------------------------------------------------------------------------
+
+    fn next_task(&self) -> Option<(Runnable, Origin)> {
+        let tick = self.tick.get().wrapping_add(1);
+        self.tick.set(tick);
+        if tick == self.next_check.get() {
+            self.check();
+        }
+        if tick & 1 == 0 {
+            self.next_pinned().or_else(|| self.next_shared())
+        } else {
+            self.next_shared().or_else(|| self.next_pinned())
+        }
+    }
+
+    #[inline]
+    fn next_shared(&self) -> Option<(Runnable, Origin)> {
+        if let Some(runnable) = self.home.next.take() {
+            let run = self.slot_run.get() + 1;
+            if run <= SLOT_RUN_MAX {
+                self.slot_run.set(run);
+                return Some((runnable, Origin::Shared));
+            }
+            self.deque().push(runnable);
+        }
+        self.slot_run.set(0);
+        self.deque().pop().map(|runnable| (runnable, Origin::Shared))
+    }
+
+    #[inline]
+    fn next_pinned(&self) -> Option<(Runnable, Origin)> {
+        let mut pinned = self.pinned.borrow_mut();
+        if !self.home.pinned_inbox.is_empty() {
+            pinned.extend(self.home.pinned_inbox.take_all());
+        }
+        pinned.pop_front().map(|runnable| (runnable, Origin::Pinned))
+    }
+
+    #[inline]
+    fn run_task(&self, (runnable, origin): (Runnable, Origin)) {
+        Progress::count(&self.home.progress.polls);
+        match runnable.run() {
+            Outcome::Idle | Outcome::Finished => {}
+            Outcome::Reschedule(runnable) => self.reschedule(runnable, origin),
+        }
+    }
+
+    /// The task was woken while it ran: it goes to the back. A peer is told only if it has company: alone, it is run next by this loop.
+    fn reschedule(&self, runnable: Runnable, origin: Origin) {
+        match origin {
+            Origin::Pinned => self.pinned.borrow_mut().push_back(runnable),
+            Origin::Shared => {
+                let has_company = self.deque().len() > 0;
+                self.deque().push(runnable);
+                if has_company {
+                    self.shared.publish();
+                }
+            }
+        }
+    }
+
+    /// Looks at clock, reactor, timers and inbox, and sets the time of the next look.
+    fn check(&self) {
+        let now = Instant::now();
+        let tick = self.tick.get();
+        let (last_tick, last_time) = self.last_check.get();
+        let passed = now.saturating_duration_since(last_time);
+        let polls = tick.wrapping_sub(last_tick).max(1);
+        let affordable = CHECK_PERIOD.as_nanos() * u128::from(polls) / passed.as_nanos().max(1);
+        let interval = affordable.clamp(1, u128::from(CHECK_INTERVAL_MAX)) as u32;
+        self.next_check.set(tick.wrapping_add(interval));
+        if passed >= CHECK_PERIOD / 2 {
+            self.last_check.set((tick, now));
+            self.turn(Some(Duration::ZERO));
+        }
+        self.drain_inbox(&self.home);
+    }
+
+    // ---- reactor and timers ----------------------------------------------------------------------------------------------------
+
+    /// Serves the loop's reactor and timers, waiting at most `timeout` for the reactor.
+    fn turn(&self, timeout: Option<Duration>) {
+        Progress::count(&self.home.progress.turns);
+        let mut wakers = std::mem::take(&mut *self.wakers.borrow_mut());
+        if self.home.reactor.sources() > 0
+            && let Err(error) = self.home.reactor.turn(timeout, &mut wakers)
+        {
+            self.shared.report_loop_error("turning the reactor", &error);
+            crate::loom::thread::yield_now();
+        }
+        self.fire_timers(&mut wakers);
+        self.dispatch(wakers);
+    }
+
+    /// Collects what is due now; a crowd comes out in batches, with the lock free in between.
+    fn fire_timers(&self, wakers: &mut Vec<Waker>) {
+        if self.home.timers.next_tick().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        while self.home.timers.fire_due(now, wakers) == timer::BATCH {}
+    }
+
+    /// Wakes what became ready. The tasks go to the deque, and one decision about waking a peer is taken for all of them.
+    fn dispatch(&self, mut wakers: Vec<Waker>) {
+        if !wakers.is_empty() {
+            self.is_dispatching.set(true);
+            for waker in wakers.drain(..) {
+                report::catch(ExceptionKind::Waker, || waker.wake());
+            }
+            self.is_dispatching.set(false);
+            if self.deque().len() > 1 {
+                self.shared.publish();
+            }
+        }
+        *self.wakers.borrow_mut() = wakers;
+    }
+
+    /// Does for `stalled`, whose owner is stuck in a poll, what can be done from here: its reactor, its timers, its run-next slot. Its deque
+    /// and inbox are found by the search that follows.
+    fn rescue(&self, stalled: &LoopShared) {
+        let mut wakers = std::mem::take(&mut *self.wakers.borrow_mut());
+        stalled.reactor.try_turn(&mut wakers);
+        if stalled.timers.next_tick().is_some() {
+            stalled.timers.try_fire_due(Instant::now(), &mut wakers);
+        }
+        self.dispatch(wakers);
+        if let Some(runnable) = stalled.next.take() {
+            self.deque().push(runnable);
+        }
+    }
+
+    // ---- searching and sleeping ------------------------------------------------------------------------------------------------
+
+    fn search_or_sleep(&self) {
+        if self.drain_inbox(&self.home) {
+            return;
+        }
+        if self.shared.loops.len() > 1 {
+            let has_token = self.shared.sleep.begin_search();
+            let found = self.steal();
+            if has_token {
+                self.end_search(found);
+            }
+            if found {
+                return;
+            }
+        }
+        self.sleep();
+    }
+
+    /// Moves everything in the loop's inbox to the deque.
+    fn drain_inbox(&self, of: &LoopShared) -> bool {
+        if of.inbox.is_empty() {
+            return false;
+        }
+        let mut found = false;
+        for runnable in of.inbox.take_all() {
+            self.deque().push(runnable);
+            found = true;
+        }
+        found
+    }
+
+    /// Takes work from a peer into the own deque.
+    fn steal(&self) -> bool {
+        let count = self.shared.loops.len();
+        let start = self.rand.below(count);
+        for victim in (0..count).map(|offset| &self.shared.loops[(start + offset) % count]) {
+            if victim.index == self.home.index {
+                continue;
+            }
+            if !victim.stealer.is_empty()
+                && let Stolen::Taken(runnable) = victim.stealer.steal_into(self.deque(), STEAL_MAX)
+            {
+                // The oldest comes first, and it came out first: it goes where it is taken from next.
+                if let Err(runnable) = self.home.next.fill(runnable) {
+                    self.deque().push(runnable);
+                }
+                return true;
+            }
+            if self.drain_inbox(victim) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Gives the token back and looks once more (S-b), so that what was published while this thread held it has a searcher.
+    fn end_search(&self, found: bool) {
+        self.shared.sleep.end_search();
+        // One task in the own deque is no reason to wake anybody: this thread runs it next.
+        if found && (self.deque().len() > 1 || self.sees_stealable_elsewhere()) {
+            self.shared.publish();
+        }
+    }
+
+    fn sees_stealable_elsewhere(&self) -> bool {
+        self.shared.loops.iter().any(|each| each.index != self.home.index && each.has_stealable())
+    }
+
+    /// S4: whether there is anything for this loop to do. Its own deque and run-next slot are empty.
+    fn sees_work(&self) -> bool {
+        self.home.has_signals()
+            || !self.home.pinned_inbox.is_empty()
+            || !self.home.inbox.is_empty()
+            || self.sees_stealable_elsewhere()
+    }
+
+    /// Announces the sleep, looks once more, sleeps, and serves what ended it.
+    fn sleep(&self) {
+        self.shared.sleep.announce(self.home.index);
+        let mut notice = None;
+        if !self.sees_work() {
+            let place = if self.home.reactor.sources() > 0 { Place::Reactor } else { Place::Futex };
+            let timeout = self.home.timers.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            if self.home.parker.begin(place) {
+                match place {
+                    Place::Reactor => self.turn(timeout),
+                    Place::Futex => self.home.parker.wait(timeout),
+                }
+            }
+            notice = self.home.parker.end();
+            if place == Place::Futex {
+                self.turn(Some(Duration::ZERO));
+            }
+        }
+        let notice = match notice {
+            Some(notice) => notice,
+            None if self.shared.sleep.retract(self.home.index) => Notice::Work,
+            None => self.home.parker.await_notice(),
+        };
+        self.last_check.set((self.tick.get(), Instant::now()));
+        self.next_check.set(self.tick.get().wrapping_add(CHECK_INTERVAL_MAX / 4));
+        if self.shared.loops.len() > 1 {
+            self.shared.monitor.stir();
+            if let Some(stalled) = self.home.take_rescue() {
+                self.rescue(&self.shared.loops[stalled]);
+            }
+        }
+        if notice == Notice::Search {
+            let found = self.deque().len() > 0 || self.steal();
+            self.end_search(found);
+        }
+    }
+
+    // ---- leaving ---------------------------------------------------------------------------------------------------------------
+
+    /// Aborts the tasks that are pinned to this thread and runs until they are gone.
+    fn end_local_tasks(&self) {
+        let registry = &self.home.local_registry;
+        if registry.len() == 0 {
+            return;
+        }
+        registry.close();
+        registry.abort_all();
+        let is_done = || (registry.len() == 0).then_some(());
+        self.home.signal(signal::CLOSE);
+        while registry.len() > 0 {
+            self.run(|_| is_done());
+        }
+        if !self.shared.is_closing() {
+            registry.reopen();
+        }
+    }
+}
+
+impl Drop for Worker {
+    /// Leaves the seat, also when a main future panics: no task is left in a place that only this thread looks at.
+    fn drop(&mut self) {
+        self.end_local_tasks();
+        if let Some(runnable) = self.home.next.take() {
+            self.deque().push(runnable);
+        }
+        self.home.set_occupied(false);
+        if self.deque().len() > 0 {
+            self.shared.publish();
+        }
+        if let Some(seat) = self.seat.take() {
+            self.shared.seats.give_back(seat);
+        }
+    }
+}
+
+/// Which queue a Runnable came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Shared,
+    Pinned,
+}

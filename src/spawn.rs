@@ -1,0 +1,273 @@
+//! The functions that most programs use: run a main future, spawn tasks, yield.
+
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::error::{NoRuntime, Overloaded};
+use crate::loom::Arc;
+use crate::runtime::Runtime;
+use crate::scheduler::Shared;
+use crate::scheduler::current::{self, Place};
+use crate::scheduler::home::Spawn;
+use crate::task::Task;
+
+/// Runs `future` on a new runtime with default settings, and shuts it down: asyncio's `run`.
+///
+/// # Panics
+///
+/// When the runtime cannot be started (see [`Builder::build`](crate::Builder::build)), or inside of async code. A panic of the future passes
+/// through.
+///
+/// ```
+/// let answer = eddies::run(async { 42 });
+/// assert_eq!(answer, 42);
+/// ```
+#[track_caller]
+pub fn run<F: Future>(future: F) -> F::Output {
+    match Runtime::new() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => panic!("eddies could not start a runtime: {error}"),
+    }
+}
+
+#[track_caller]
+fn runtime(operation: &'static str) -> Arc<Shared> {
+    match current::runtime(operation) {
+        Ok(shared) => shared,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[cold]
+#[track_caller]
+fn no_runtime(operation: &'static str) -> ! {
+    panic!("{}", NoRuntime::new(operation))
+}
+
+/// Spawns a task: `future` runs on whichever loop has time for it, whether or not its handle is awaited. A dropped handle detaches it.
+///
+/// # Panics
+///
+/// Outside of any runtime. After the shutdown of the runtime it does not panic: the task is cancelled at once.
+///
+/// ```
+/// eddies::run(async {
+///     let task = eddies::spawn(async { "done" });
+///     assert_eq!(task.await.unwrap(), "done");
+/// });
+/// ```
+#[track_caller]
+#[inline]
+pub fn spawn<F>(future: F) -> Task<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    TaskBuilder::new().spawn(future)
+}
+
+/// Spawns a task whose future need not be `Send`: it stays on the calling worker's thread. Such a task cannot be stolen, so a long poll on that
+/// thread holds it up. Spawned on the thread of `block_on`, it is aborted when that returns.
+///
+/// # Panics
+///
+/// On a thread that is no worker: outside of any runtime, on a thread of the blocking pool, or in a `block_on` that has no loop of its own.
+///
+/// ```
+/// use std::rc::Rc;
+///
+/// eddies::run(async {
+///     let shared = Rc::new(5);
+///     let task = eddies::spawn_local(async move { *shared + 1 });
+///     assert_eq!(task.await.unwrap(), 6);
+/// });
+/// ```
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> Task<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    TaskBuilder::new().spawn_local(future)
+}
+
+/// Runs a closure that may block (files, DNS, a database driver, a long computation) on the runtime's pool of blocking threads.
+///
+/// A job that has begun cannot be interrupted; `abort` takes effect only before. Jobs that wait for other jobs can use up all threads and
+/// wait for ever.
+///
+/// # Panics
+///
+/// Outside of any runtime. A job that the pool refuses (its queue is bounded and full, the runtime has shut down, no thread can be started)
+/// does not panic: its task is cancelled.
+///
+/// ```
+/// eddies::run(async {
+///     let text = eddies::spawn_blocking(|| std::fs::read_to_string("Cargo.toml")).await.unwrap();
+///     assert!(text.is_ok());
+/// });
+/// ```
+#[track_caller]
+pub fn spawn_blocking<F, T>(f: F) -> Task<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    TaskBuilder::new().spawn_blocking(f)
+}
+
+/// As [`spawn_blocking`], but gives the closure back when the pool refuses it.
+///
+/// # Errors
+///
+/// [`Overloaded`] with the closure: the pool's queue is bounded and full, the runtime has shut down, or no thread can be started.
+///
+/// # Panics
+///
+/// Outside of any runtime.
+///
+/// ```
+/// eddies::run(async {
+///     match eddies::try_spawn_blocking(|| 1 + 1) {
+///         Ok(task) => assert_eq!(task.await.unwrap(), 2),
+///         Err(overloaded) => assert_eq!((overloaded.0)(), 2),
+///     }
+/// });
+/// ```
+#[track_caller]
+pub fn try_spawn_blocking<F, T>(f: F) -> Result<Task<T>, Overloaded<F>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let spawn = Spawn { name: None, location: Location::caller() };
+    runtime("try_spawn_blocking").try_spawn_blocking(f, spawn).map_err(Overloaded)
+}
+
+/// Spawns tasks that have a name.
+///
+/// ```
+/// eddies::run(async {
+///     let task = eddies::TaskBuilder::new().name("adder").spawn(async { 1 + 1 });
+///     assert_eq!(task.name(), Some("adder"));
+///     assert_eq!(task.await.unwrap(), 2);
+/// });
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a builder spawns nothing by itself"]
+pub struct TaskBuilder {
+    name: Option<String>,
+}
+
+impl TaskBuilder {
+    /// A builder for a task without a name.
+    pub fn new() -> Self {
+        TaskBuilder::default()
+    }
+
+    /// Names the task, for reports and `Debug`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// See [`spawn`](crate::spawn).
+    ///
+    /// # Panics
+    ///
+    /// Outside of any runtime.
+    #[track_caller]
+    #[inline]
+    pub fn spawn<F>(self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let spawn = Spawn { name: self.name, location: Location::caller() };
+        let task = current::with(|place| match place {
+            Place::Worker(worker) => Some(worker.spawn(future, spawn)),
+            Place::Entered(shared) => Some(shared.spawn_from_outside(future, spawn)),
+            Place::Outside => None,
+        });
+        match task {
+            Some(task) => task,
+            None => no_runtime("spawn"),
+        }
+    }
+
+    /// See [`spawn_local`](crate::spawn_local).
+    ///
+    /// # Panics
+    ///
+    /// On a thread that is no worker.
+    #[track_caller]
+    pub fn spawn_local<F>(self, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let spawn = Spawn { name: self.name, location: Location::caller() };
+        match current::with_worker(|worker| worker.map(|worker| worker.spawn_local(future, spawn))) {
+            Some(task) => task,
+            None if current::runtime("").is_ok() => panic!(
+                "`spawn_local` needs a thread that runs a loop, and this one is inside a runtime without running one (a blocking job, an \
+                 entered runtime): call it from a task or from the main future"
+            ),
+            None => no_runtime("spawn_local"),
+        }
+    }
+
+    /// See [`spawn_blocking`](crate::spawn_blocking).
+    ///
+    /// # Panics
+    ///
+    /// Outside of any runtime.
+    #[track_caller]
+    pub fn spawn_blocking<F, T>(self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let spawn = Spawn { name: self.name, location: Location::caller() };
+        runtime("spawn_blocking").spawn_blocking_or_cancel(f, spawn)
+    }
+}
+
+/// Lets other tasks run: the calling task goes to the back of its queue. asyncio's `sleep(0)`.
+///
+/// Reactor and timers are looked at by time (about every 100 us), not with each yield.
+///
+/// # Cancel safety
+///
+/// Dropping the future loses nothing.
+///
+/// ```
+/// eddies::run(async {
+///     eddies::yield_now().await;
+/// });
+/// ```
+pub fn yield_now() -> YieldNow {
+    YieldNow { has_yielded: false }
+}
+
+/// The future of [`yield_now`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct YieldNow {
+    has_yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_yielded {
+            return Poll::Ready(());
+        }
+        self.has_yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
