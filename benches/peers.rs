@@ -1,0 +1,120 @@
+//! eddies' peers side by side: the same workloads on each runtime, in one process, interleaved.
+//!
+//! `cargo bench --bench peers -- --quick` runs everything in about a minute; `--help` tells the rest. `RESULTS.md` beside this file has
+//! the figures and what they mean.
+//!
+//! What keeps the comparison honest:
+//! - Every runtime has the same number of workers and otherwise its defaults, and the system's allocator.
+//! - Rounds are interleaved with a rotating start; medians are printed with their quartiles and extremes, and ratios are those of medians.
+//! - Each workload checks that its work was done (tasks counted, outputs added up, bytes compared). What could not be verified gets no
+//!   ratio, and the exit status is 1.
+//! - Channels are the same neutral ones for all peers, never a runtime's own: futures-channel's oneshot, async-channel.
+//! - The echo client is another process with one thread. It shares the CPUs with the server, so the server's CPU time per request stands
+//!   beside the rate.
+//! - "limit" is hand-written single-threaded code that could not serve as a runtime (see `peers/limit.rs`).
+
+use std::io;
+use std::process::ExitCode;
+
+mod peers {
+    pub(crate) mod chart;
+    pub(crate) mod contest;
+    pub(crate) mod echo;
+    pub(crate) mod echo_client;
+    pub(crate) mod futures_io_echo;
+    pub(crate) mod limit;
+    pub(crate) mod machine;
+    pub(crate) mod options;
+    pub(crate) mod peer;
+    pub(crate) mod smol_peer;
+    pub(crate) mod summary;
+    pub(crate) mod table;
+    pub(crate) mod tasks;
+    pub(crate) mod tokio_peer;
+    pub(crate) mod waiting;
+    pub(crate) mod workload;
+}
+
+use peers::contest::{self, Contestant};
+use peers::options::{Options, USAGE};
+use peers::peer::{Peer, Spawn};
+use peers::smol_peer::Smol;
+use peers::table::Table;
+use peers::tokio_peer::Tokio;
+use peers::workload::{Scale, Workload};
+use peers::{chart, echo_client, machine};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.first() {
+        Some(first) if first == echo_client::ARGUMENT => echo_client::main(&arguments[1..]).map(|()| ExitCode::SUCCESS),
+        _ => match Options::parse(arguments) {
+            Ok(options) if options.is_help => {
+                println!("{USAGE}");
+                Ok(ExitCode::SUCCESS)
+            }
+            Ok(options) => compare(&options),
+            Err(mistake) => {
+                eprintln!("{mistake}\n\n{USAGE}");
+                Ok(ExitCode::from(2))
+            }
+        },
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Starts the contestants that were asked for. A new peer is one line here.
+fn contestants(options: &Options) -> io::Result<Vec<Contestant>> {
+    fn start<P: Peer>(options: &Options) -> Option<io::Result<Contestant>> {
+        is_wanted(options, P::NAME).then(|| Contestant::peer::<P>(options.workers))
+    }
+    fn is_wanted(options: &Options, name: &str) -> bool {
+        options.peers.is_empty() || options.peers.iter().any(|peer| peer == name)
+    }
+    let peers = [start::<Tokio>(options), start::<Smol>(options)];
+    let mut contestants = peers.into_iter().flatten().collect::<io::Result<Vec<_>>>()?;
+    if is_wanted(options, peers::limit::Limit::NAME) {
+        contestants.push(Contestant::limit());
+    }
+    Ok(contestants)
+}
+
+fn compare(options: &Options) -> io::Result<ExitCode> {
+    let is_chosen =
+        |name: &str| options.filters.is_empty() || options.filters.iter().any(|filter| name.contains(filter));
+    let workloads: Vec<Workload> =
+        Workload::ALL.into_iter().filter(|workload| is_chosen(workload.describe().name)).collect();
+    if options.is_list {
+        for workload in &workloads {
+            let description = workload.describe();
+            println!("{:16} {}", description.name, description.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if workloads.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no workload has such a name: see --list"));
+    }
+    let contestants = contestants(options)?;
+    let machine = machine::describe(&contestants, options.workers);
+    let idle = machine::idle_switches_per_second()?;
+    println!("{machine}\nall runtimes idle: {idle} context switches per second\n");
+    let entries = contest::run(&contestants, &workloads, &Scale::new(options.is_quick), options.rounds);
+    let table = Table::new(&contestants, &workloads, &entries);
+    let caption = format!("Medians of {} interleaved rounds; a ratio above 1 is better.", options.rounds);
+    let load = machine::load_average();
+    println!("{}\n{caption} Load average at the end: {load}", table.text());
+    if let Some(path) = &options.markdown {
+        let text = format!("{}\n{caption}\n\n```\n{machine}\nload average at the end: {load}\n```\n", table.markdown());
+        std::fs::write(path, text)?;
+    }
+    if let Some(path) = &options.svg {
+        std::fs::write(path, chart::svg(&contestants, &workloads, &entries, &caption))?;
+    }
+    for failure in table.failures() {
+        eprintln!("not verified: {failure}");
+    }
+    Ok(if table.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

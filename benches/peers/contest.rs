@@ -1,0 +1,116 @@
+//! The contestants and the order in which they run.
+//!
+//! Round r runs every workload once on every contestant, and begins with contestant r (modulo their number), so that a slow minute of
+//! the machine, or a neighbour's after-effects, meet all of them alike. The first round warms up and is thrown away. All runtimes are
+//! built at the start and stay; those whose turn it is not sleep in the kernel, which `main` checks before it begins.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::peer::Peer;
+use super::workload::{Outcome, Scale, Workload};
+
+/// A measurement that takes longer than this hangs: the process ends and names it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Somebody who runs workloads.
+pub(crate) struct Contestant {
+    pub(crate) name: &'static str,
+    /// `None` where the workload makes no sense for this one.
+    run: Box<Run>,
+}
+
+type Run = dyn Fn(Workload, &Scale) -> Option<Outcome>;
+
+impl Contestant {
+    /// Starts the runtime `P`.
+    pub(crate) fn peer<P: Peer>(workers: usize) -> io::Result<Contestant> {
+        let peer = P::start(workers)?;
+        Ok(Contestant { name: P::NAME, run: Box::new(move |workload, scale| Some(workload.run_peer(peer, scale))) })
+    }
+
+    /// The hand-written code.
+    pub(crate) fn limit() -> Contestant {
+        Contestant { name: LIMIT, run: Box::new(Workload::run_limit) }
+    }
+}
+
+/// The name of the limit in the table, and of the peer that all are compared with.
+pub(crate) const LIMIT: &str = "limit";
+pub(crate) const REFERENCE: &str = "tokio";
+
+/// What one contestant did in one workload over all rounds.
+#[derive(Default)]
+pub(crate) struct Entry {
+    /// Per metric, the figures of the rounds. Empty where the contestant does not take part.
+    pub(crate) samples: Vec<Vec<f64>>,
+    /// Why a round could not be verified; then there are no ratios.
+    pub(crate) failure: Option<String>,
+}
+
+impl Entry {
+    fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Ok(figures) => {
+                self.samples.resize(figures.len(), Vec::new());
+                self.samples.iter_mut().zip(figures).for_each(|(samples, figure)| samples.push(figure));
+            }
+            Err(why) => self.failure = Some(why),
+        }
+    }
+}
+
+/// Runs all rounds. The result has a row per workload and in it an entry per contestant.
+pub(crate) fn run(contestants: &[Contestant], workloads: &[Workload], scale: &Scale, rounds: usize) -> Vec<Vec<Entry>> {
+    let watchdog = Watchdog::start();
+    let mut entries: Vec<Vec<Entry>> =
+        workloads.iter().map(|_| contestants.iter().map(|_| Entry::default()).collect()).collect();
+    for round in 0..=rounds {
+        for (workload, row) in workloads.iter().zip(&mut entries) {
+            let name = workload.describe().name;
+            eprintln!("round {round} of {rounds}{}: {name}", if round == 0 { " (warm-up)" } else { "" });
+            for turn in 0..contestants.len() {
+                let index = (round + turn) % contestants.len();
+                let contestant = &contestants[index];
+                watchdog.watch(format!("{name} on {}", contestant.name));
+                let Some(outcome) = (contestant.run)(*workload, scale) else { continue };
+                if round > 0 || outcome.is_err() {
+                    row[index].add(outcome);
+                }
+            }
+        }
+    }
+    entries
+}
+
+/// Ends the process when a measurement does not end.
+struct Watchdog {
+    /// What begins now. Closed at the end.
+    begins: mpsc::Sender<String>,
+}
+
+impl Watchdog {
+    fn start() -> Watchdog {
+        let (begins, news) = mpsc::channel::<String>();
+        thread::spawn(move || {
+            let mut current = String::new();
+            loop {
+                match news.recv_timeout(PATIENCE) {
+                    Ok(next) => current = next,
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        eprintln!("{current} has not ended after {PATIENCE:?}: giving up");
+                        std::process::exit(2);
+                    }
+                }
+            }
+        });
+        Watchdog { begins }
+    }
+
+    fn watch(&self, what: String) {
+        self.begins.send(what).expect("the watchdog lives as long as its sender");
+    }
+}

@@ -1,0 +1,110 @@
+//! smol: async-executor, async-io and blocking.
+//!
+//! `smol::spawn` keeps one executor in a static and runs it on `SMOL_THREADS` threads, each inside `async_io::block_on`. The number of
+//! threads can be given only through the environment, so the same is built here in the same way.
+
+use std::future::{Future, pending};
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use async_executor::Executor;
+use futures_lite::future;
+use smol::{Async, Timer};
+
+use super::futures_io_echo::echo;
+use super::peer::{Peer, Spawn};
+
+/// The started executor.
+#[derive(Clone, Copy)]
+pub(crate) struct Smol(&'static Executor<'static>);
+
+impl Spawn for Smol {
+    const NAME: &'static str = "smol";
+
+    type Task<T: Send + 'static> = async_executor::Task<T>;
+
+    fn run<F>(self, future: F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        future::block_on(self.0.spawn(future))
+    }
+
+    #[inline]
+    fn spawn<F>(self, future: F) -> Self::Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.0.spawn(future)
+    }
+
+    #[inline]
+    fn detach<T: Send + 'static>(task: Self::Task<T>) {
+        task.detach();
+    }
+
+    #[inline]
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        future::yield_now()
+    }
+}
+
+impl Peer for Smol {
+    fn start(workers: usize) -> io::Result<Self> {
+        let executor: &'static Executor<'static> = Box::leak(Box::new(Executor::new()));
+        for index in 0..workers {
+            thread::Builder::new()
+                .name(format!("smol-{index}"))
+                .spawn(move || smol::block_on(executor.run(pending::<()>())))?;
+        }
+        Ok(Smol(executor))
+    }
+
+    #[inline]
+    fn spawn_outside<F>(self, future: F) -> Self::Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.0.spawn(future)
+    }
+
+    #[inline]
+    fn timeout<F>(limit: Duration, future: F) -> impl Future<Output = Option<F::Output>> + Send
+    where
+        F: Future + Send,
+        F::Output: Send,
+    {
+        future::or(async move { Some(future.await) }, async move {
+            Timer::after(limit).await;
+            None
+        })
+    }
+
+    #[inline]
+    fn spawn_blocking<T, F>(job: F) -> impl Future<Output = T> + Send
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        smol::unblock(job)
+    }
+
+    async fn serve_echo(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
+        let listener = Async::new(listener)?;
+        let mut tasks = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await?;
+            stream.get_ref().set_nodelay(true)?;
+            tasks.push(self.spawn(echo(stream)));
+        }
+        let mut echoed = 0;
+        for task in tasks {
+            echoed += task.await?;
+        }
+        Ok(echoed)
+    }
+}

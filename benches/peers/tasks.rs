@@ -1,0 +1,200 @@
+//! Workloads that only move tasks: spawn, yield, message.
+//!
+//! Each runs as a task on a worker, takes the time itself, and checks that all of its work was done before it reports.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
+use futures_lite::future;
+
+use super::peer::{Peer, Spawn};
+use super::workload::{Outcome, Scale};
+
+/// Counts arrivals down and sends one message at the last.
+struct Countdown {
+    /// How many are still to arrive.
+    left: AtomicUsize,
+    /// Taken by the last arrival.
+    done: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Countdown {
+    /// Leaked (a few dozen bytes per run), so that a task carries a plain reference and no shared reference count is measured.
+    fn start(count: usize) -> (&'static Countdown, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        let countdown = Countdown { left: AtomicUsize::new(count), done: Mutex::new(Some(sender)) };
+        (Box::leak(Box::new(countdown)), receiver)
+    }
+
+    #[inline]
+    fn arrive(&self) {
+        // Ordering: publishes nothing; the message that the last arrival sends carries its own synchronisation.
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let sender = self.done.lock().expect("no holder of this lock panics").take();
+            sender.expect("the last arrival is one").send(()).expect("the waiter outlives the tasks");
+        }
+    }
+
+    /// Exactly the announced number arrived: one more would have wrapped the counter.
+    fn verify(&self) -> Result<(), String> {
+        // Ordering: publishes nothing, see `arrive`.
+        match self.left.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            left => Err(format!("{left} tasks did not run, or ran twice")),
+        }
+    }
+}
+
+fn per_operation(elapsed: Duration, operations: usize) -> Outcome {
+    Ok(vec![elapsed.as_nanos() as f64 / operations as f64])
+}
+
+pub(crate) fn spawn_detached<S: Spawn>(spawner: S, scale: &Scale) -> Outcome {
+    let count = scale.spawns;
+    spawner.run(async move {
+        let (countdown, all_ran) = Countdown::start(count);
+        let start = Instant::now();
+        for _ in 0..count {
+            S::detach(spawner.spawn(async { countdown.arrive() }));
+        }
+        all_ran.await.map_err(|_| "the tasks were dropped")?;
+        let elapsed = start.elapsed();
+        countdown.verify()?;
+        per_operation(elapsed, count)
+    })
+}
+
+pub(crate) fn spawn_await<S: Spawn>(spawner: S, scale: &Scale) -> Outcome {
+    let count = scale.spawns;
+    spawner.run(async move {
+        let mut handles = Vec::with_capacity(count);
+        let start = Instant::now();
+        for index in 0..count {
+            handles.push(spawner.spawn(async move { index }));
+        }
+        let mut sum = 0;
+        for handle in handles {
+            sum += handle.await;
+        }
+        let elapsed = start.elapsed();
+        if sum != count * (count - 1) / 2 {
+            return Err(format!("the outputs add up to {sum}"));
+        }
+        per_operation(elapsed, count)
+    })
+}
+
+pub(crate) fn spawn_outside<P: Peer>(peer: P, scale: &Scale) -> Outcome {
+    let count = scale.outside_spawns;
+    let (countdown, all_ran) = Countdown::start(count);
+    let outside = thread::spawn(move || {
+        let start = Instant::now();
+        for _ in 0..count {
+            P::detach(peer.spawn_outside(async { countdown.arrive() }));
+        }
+        start
+    });
+    let end = peer.run(async move { all_ran.await.map(|()| Instant::now()) }).map_err(|_| "the tasks were dropped")?;
+    let start = outside.join().map_err(|_| "the spawning thread panicked")?;
+    countdown.verify()?;
+    per_operation(end - start, count)
+}
+
+/// Not an `async fn`: the future of a link does not contain that of the next.
+fn spawn_link<S: Spawn>(spawner: S, countdown: &'static Countdown, left: usize) {
+    if left > 0 {
+        S::detach(spawner.spawn(async move {
+            countdown.arrive();
+            spawn_link(spawner, countdown, left - 1);
+        }));
+    }
+}
+
+pub(crate) fn chained_spawn<S: Spawn>(spawner: S, scale: &Scale) -> Outcome {
+    let count = scale.chain;
+    spawner.run(async move {
+        let (countdown, all_ran) = Countdown::start(count);
+        let start = Instant::now();
+        spawn_link(spawner, countdown, count);
+        all_ran.await.map_err(|_| "the tasks were dropped")?;
+        let elapsed = start.elapsed();
+        countdown.verify()?;
+        per_operation(elapsed, count)
+    })
+}
+
+/// A `yield_now` that is ready at once would make the fastest row of the table.
+async fn verify_yield<S: Spawn>() -> Result<(), String> {
+    match future::poll_once(S::yield_now()).await {
+        None => Ok(()),
+        Some(()) => Err("yield_now was ready at its first poll".to_owned()),
+    }
+}
+
+pub(crate) fn yield_many<S: Spawn>(spawner: S, scale: &Scale) -> Outcome {
+    let (tasks, yields) = (scale.yielding_tasks, scale.yields_per_task);
+    spawner.run(async move {
+        verify_yield::<S>().await?;
+        let (countdown, all_ran) = Countdown::start(tasks);
+        let start = Instant::now();
+        for _ in 0..tasks {
+            S::detach(spawner.spawn(async move {
+                for _ in 0..yields {
+                    S::yield_now().await;
+                }
+                countdown.arrive();
+            }));
+        }
+        all_ran.await.map_err(|_| "the tasks were dropped")?;
+        let elapsed = start.elapsed();
+        countdown.verify()?;
+        per_operation(elapsed, tasks * yields)
+    })
+}
+
+pub(crate) fn yield_alone<S: Spawn>(spawner: S, scale: &Scale) -> Outcome {
+    let yields = scale.yields_alone;
+    spawner.run(async move {
+        verify_yield::<S>().await?;
+        let start = Instant::now();
+        for _ in 0..yields {
+            S::yield_now().await;
+        }
+        per_operation(start.elapsed(), yields)
+    })
+}
+
+/// How many ping-pongs are in flight together, as in tokio's benchmark of that name.
+const PING_PONGS_AT_ONCE: usize = 1_000;
+
+/// One exchange: a task that spawns another, sends it a message and waits for the answer.
+async fn exchange<S: Spawn>(spawner: S, countdown: &'static Countdown) {
+    let (ping, pinged) = oneshot::channel();
+    let (pong, ponged) = oneshot::channel();
+    S::detach(spawner.spawn(async move {
+        let value: u32 = pinged.await.expect("the ping is sent");
+        pong.send(value + 1).expect("the other side waits");
+    }));
+    ping.send(1).expect("the other side waits");
+    assert_eq!(ponged.await, Ok(2), "the answer is the ping plus one");
+    countdown.arrive();
+}
+
+pub(crate) fn ping_pong<S: Spawn>(spawner: S, scale: &Scale) -> Outcome {
+    let batches = scale.ping_pongs / PING_PONGS_AT_ONCE;
+    spawner.run(async move {
+        let start = Instant::now();
+        for _ in 0..batches {
+            let (countdown, all_ran) = Countdown::start(PING_PONGS_AT_ONCE);
+            for _ in 0..PING_PONGS_AT_ONCE {
+                S::detach(spawner.spawn(exchange(spawner, countdown)));
+            }
+            all_ran.await.map_err(|_| "the tasks were dropped")?;
+            countdown.verify()?;
+        }
+        per_operation(start.elapsed(), batches * PING_PONGS_AT_ONCE)
+    })
+}

@@ -1,0 +1,126 @@
+//! tokio's multi-thread runtime with its defaults.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+use super::peer::{ECHO_BUFFER, Peer, Spawn};
+
+/// The started runtime.
+#[derive(Clone, Copy)]
+pub(crate) struct Tokio(&'static Runtime);
+
+/// A `JoinHandle` whose output is the task's: a panic in a task ends the benchmark.
+pub(crate) struct Joined<T>(JoinHandle<T>);
+
+impl<T> Future for Joined<T> {
+    type Output = T;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        Pin::new(&mut self.0).poll(context).map(|output| output.expect("a task of the benchmark panicked"))
+    }
+}
+
+impl Spawn for Tokio {
+    const NAME: &'static str = "tokio";
+
+    type Task<T: Send + 'static> = Joined<T>;
+
+    fn run<F>(self, future: F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.0.block_on(Joined(self.0.spawn(future)))
+    }
+
+    #[inline]
+    fn spawn<F>(self, future: F) -> Joined<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Joined(tokio::spawn(future))
+    }
+
+    #[inline]
+    fn detach<T: Send + 'static>(task: Joined<T>) {
+        drop(task);
+    }
+
+    #[inline]
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        tokio::task::yield_now()
+    }
+}
+
+impl Peer for Tokio {
+    fn start(workers: usize) -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+        Ok(Tokio(Box::leak(Box::new(runtime))))
+    }
+
+    #[inline]
+    fn spawn_outside<F>(self, future: F) -> Joined<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Joined(self.0.spawn(future))
+    }
+
+    #[inline]
+    async fn timeout<F>(limit: Duration, future: F) -> Option<F::Output>
+    where
+        F: Future + Send,
+        F::Output: Send,
+    {
+        tokio::time::timeout(limit, future).await.ok()
+    }
+
+    #[inline]
+    fn spawn_blocking<T, F>(job: F) -> impl Future<Output = T> + Send
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        Joined(tokio::task::spawn_blocking(job))
+    }
+
+    async fn serve_echo(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let mut tasks = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await?;
+            tasks.push(self.spawn(echo(stream)));
+        }
+        let mut echoed = 0;
+        for task in tasks {
+            echoed += task.await?;
+        }
+        Ok(echoed)
+    }
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<u64> {
+    stream.set_nodelay(true)?;
+    let mut buffer = [0; ECHO_BUFFER];
+    let mut echoed = 0;
+    loop {
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(echoed);
+        }
+        stream.write_all(&buffer[..read]).await?;
+        echoed += read as u64;
+    }
+}
