@@ -11,6 +11,8 @@ compile_error!(
 mod blocking;
 pub mod coop;
 mod error;
+#[cfg(not(eddies_loom))]
+pub mod io;
 mod loom;
 #[cfg(not(eddies_loom))]
 pub mod net;
@@ -29,6 +31,8 @@ mod scheduler {
     pub(crate) mod park;
     pub(crate) mod sleep;
 }
+#[cfg(not(eddies_loom))]
+pub mod signal;
 #[cfg(not(eddies_loom))]
 mod spawn;
 mod task;

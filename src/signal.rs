@@ -1,0 +1,230 @@
+//! Signals of the operating system as something to await: [`ctrl_c`], and any other through [`unix::signal`].
+//!
+//! ```no_run
+//! # fn main() -> std::io::Result<()> {
+//! eddies::run(async {
+//!     println!("serving; Ctrl-C stops");
+//!     eddies::signal::ctrl_c().await?;
+//!     println!("stopping");
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! # How a signal arrives
+//!
+//! Each [`Signal`](unix::Signal) owns a pair of connected sockets. Its action, which runs in the handler on whichever thread the kernel chose,
+//! writes one byte into one of them; the other is a source of the reactor like any socket, and [`recv`](unix::Signal::recv) empties it. There
+//! is no helper thread and nothing global of ours, so any number of runtimes may listen beside each other. The handler itself is
+//! `signal-hook-registry`'s: it calls every action that is registered for the signal, those of other crates included, and the handler that
+//! was installed before it; it also puts `errno` back.
+//!
+//! - G1: the action does nothing but `write(2)`, on a non-blocking descriptor that outlives it: async-signal-safe, no lock, no allocation.
+//! - G2: no signal is lost. Once the action is registered, each delivery leaves a byte, or finds the pair so full that it holds bytes
+//!   nobody has read yet. A `recv` that begins later reads at least one of them. Several deliveries may be answered by one `recv`.
+//! - G3: the action goes before its pair. Unregistering waits until no handler runs the old action, and only then the descriptors close;
+//!   so the byte never goes to a stranger's descriptor, nor to a pair without a reader, which would raise SIGPIPE.
+//!
+//! What it deliberately does not do: give the default disposition back. From the first registration on the process does not die of the
+//! signal any more, even when all its listeners are gone; another default would be a race at the moment of the last drop.
+//!
+//! Rejected: one pair for the whole process and a thread, or a loop, that reads it and wakes the listeners of all runtimes (tokio's way).
+//! It saves descriptors where a process has many listeners, which hardly any has, and costs a global registry, a lock in front of it, and the
+//! question which runtime's loop reads for the others when that runtime shuts down.
+//!
+//! After a `fork` without `exec` the child shares the pairs: a signal to the child is then seen by the parent. `Command` execs.
+
+#![expect(unsafe_code, reason = "signal_hook_registry::register is unsafe: its action must be async-signal-safe")]
+
+use std::future::Future;
+use std::io;
+
+/// Completes at the first Ctrl-C (SIGINT) after this call. See [`unix::signal`] for what else that changes: without another listener,
+/// later ones no longer end the process.
+///
+/// It listens from the call on, not from the first poll: a signal between the two is not missed.
+///
+/// # Errors
+///
+/// The future's output: as [`unix::signal`].
+///
+/// # Cancel safety
+///
+/// A dropped future forgets the signals that it has not answered yet.
+pub fn ctrl_c() -> impl Future<Output = io::Result<()>> + Send {
+    let signal = unix::signal(unix::SignalKind::interrupt());
+    async {
+        match signal?.recv().await {
+            Some(()) => Ok(()),
+            None => Err(io::Error::other("the runtime that listened for Ctrl-C has shut down")),
+        }
+    }
+}
+
+/// Signals by their Unix names.
+pub mod unix {
+    use std::future::poll_fn;
+    use std::io::{self, Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::task::{Context, Poll, Waker, ready};
+
+    use signal_hook_registry::SigId;
+
+    use crate::net::source::{Direction, IoSource};
+
+    /// Which signal.
+    ///
+    /// ```
+    /// use eddies::signal::unix::SignalKind;
+    ///
+    /// let number = SignalKind::terminate().as_raw_value();
+    /// assert_eq!(SignalKind::from_raw(number), SignalKind::terminate());
+    /// ```
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct SignalKind(libc::c_int);
+
+    macro_rules! kinds {
+        ($($(#[$doc:meta])* $name:ident = $number:ident;)*) => {$(
+            $(#[$doc])*
+            pub const fn $name() -> SignalKind {
+                SignalKind(libc::$number)
+            }
+        )*};
+    }
+
+    impl SignalKind {
+        /// The signal with this number. Which numbers there are depends on the system; real-time signals are among them.
+        pub const fn from_raw(number: std::ffi::c_int) -> SignalKind {
+            SignalKind(number)
+        }
+
+        /// The signal's number.
+        pub const fn as_raw_value(&self) -> std::ffi::c_int {
+            self.0
+        }
+
+        kinds! {
+            /// SIGALRM: a real timer of the process ran out.
+            alarm = SIGALRM;
+            /// SIGCHLD: a child process stopped or ended.
+            child = SIGCHLD;
+            /// SIGHUP: the terminal is gone; by custom, "read the configuration again".
+            hangup = SIGHUP;
+            /// SIGINT: Ctrl-C.
+            interrupt = SIGINT;
+            /// SIGIO: a descriptor in the old signal-driven mode is ready.
+            io = SIGIO;
+            /// SIGPIPE: a write met no reader. Rust programs ignore it until somebody listens.
+            pipe = SIGPIPE;
+            /// SIGQUIT: Ctrl-\.
+            quit = SIGQUIT;
+            /// SIGTERM: the polite request to end, as `kill` and service managers send it.
+            terminate = SIGTERM;
+            /// SIGUSR1: what the program makes of it.
+            user_defined1 = SIGUSR1;
+            /// SIGUSR2: what the program makes of it.
+            user_defined2 = SIGUSR2;
+            /// SIGWINCH: the terminal's window has another size.
+            window_change = SIGWINCH;
+        }
+    }
+
+    impl From<std::ffi::c_int> for SignalKind {
+        fn from(number: std::ffi::c_int) -> SignalKind {
+            SignalKind::from_raw(number)
+        }
+    }
+
+    impl From<SignalKind> for std::ffi::c_int {
+        fn from(kind: SignalKind) -> std::ffi::c_int {
+            kind.as_raw_value()
+        }
+    }
+
+    /// A listener for one signal, from [`signal`]. Dropping it ends the listening, but does not give the signal its default effect back.
+    #[derive(Debug)]
+    #[must_use = "a signal that nobody receives has no effect any more at all"]
+    pub struct Signal {
+        /// The action that writes to the other end, which it owns.
+        action: SigId,
+        /// The reading end.
+        reader: IoSource<UnixStream>,
+    }
+
+    impl Drop for Signal {
+        fn drop(&mut self) {
+            // Before the fields are dropped, and with them the reading end (G3).
+            signal_hook_registry::unregister(self.action);
+        }
+    }
+
+    /// Listens for `kind` from now on, beside all others who do. Must be called inside a runtime, whose loop then watches for it.
+    ///
+    /// The signal's default effect is gone from the first such call on, for the whole life of the process: after listening for SIGTERM once, it is
+    /// the program's task to end itself. Handlers that were installed before still run.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for the signals that nobody may handle or that report a fault of the thread (SIGKILL, SIGSTOP, SIGILL, SIGFPE,
+    /// SIGSEGV); [`NoRuntime`](crate::NoRuntime) inside the error outside a runtime; else the system's, for an unknown number or when the
+    /// process has no descriptor left.
+    ///
+    /// ```
+    /// use eddies::signal::unix::{SignalKind, signal};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// eddies::run(async {
+    ///     let mut hangup = signal(SignalKind::hangup())?;
+    ///     signal_hook::low_level::raise(SignalKind::hangup().as_raw_value())?;
+    ///     assert_eq!(hangup.recv().await, Some(()));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn signal(kind: SignalKind) -> io::Result<Signal> {
+        if signal_hook_registry::FORBIDDEN.contains(&kind.0) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("signal {} cannot be listened for", kind.0),
+            ));
+        }
+        let (reader, writer) = UnixStream::pair()?;
+        reader.set_nonblocking(true)?;
+        writer.set_nonblocking(true)?;
+        let reader = IoSource::new(reader);
+        // Nothing is there to read yet, so this only registers the pair: a fault shows here, and not at the first `recv`.
+        let _: Poll<()> = poll_bytes(&reader, &mut Context::from_waker(Waker::noop()))?.map(drop);
+        let write_byte = move || {
+            // A full pair says all that another byte would (G2); no other failure is possible while the reader lives (G3).
+            let _ = (&writer).write(&[0]);
+        };
+        // SAFETY: G1, the action makes one `write(2)` on a non-blocking descriptor that it owns; making an `io::Error` of a failure
+        // only reads `errno`, and dropping that kind of error frees nothing.
+        let action = unsafe { signal_hook_registry::register(kind.0, write_byte) }?;
+        Ok(Signal { action, reader })
+    }
+
+    /// Reads what the handler wrote since the last time.
+    fn poll_bytes(reader: &IoSource<UnixStream>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; 128];
+        reader.poll_io(cx, Direction::Read, |mut io| io.read(&mut bytes))
+    }
+
+    impl Signal {
+        /// The next signal. One answer may stand for several deliveries since the last one. `None` when the runtime in which it
+        /// was made has shut down, so that nothing would ever arrive.
+        ///
+        /// # Cancel safety
+        ///
+        /// Dropping the future loses nothing: a signal that it has not answered is the next call's.
+        pub async fn recv(&mut self) -> Option<()> {
+            poll_fn(|cx| self.poll_recv(cx)).await
+        }
+
+        /// [`recv`](Signal::recv) for hand-written futures.
+        pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+            let read = ready!(poll_bytes(&self.reader, cx));
+            Poll::Ready(read.is_ok_and(|count| count > 0).then_some(()))
+        }
+    }
+}
