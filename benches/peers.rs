@@ -21,6 +21,7 @@ mod peers {
     pub(crate) mod contest;
     pub(crate) mod echo;
     pub(crate) mod echo_client;
+    pub(crate) mod eddies_peer;
     pub(crate) mod futures_io_echo;
     pub(crate) mod limit;
     pub(crate) mod machine;
@@ -36,6 +37,7 @@ mod peers {
 }
 
 use peers::contest::{self, Contestant};
+use peers::eddies_peer::Eddies;
 use peers::options::{Options, USAGE};
 use peers::peer::{Peer, Spawn};
 use peers::smol_peer::Smol;
@@ -74,7 +76,7 @@ fn contestants(options: &Options) -> io::Result<Vec<Contestant>> {
     fn is_wanted(options: &Options, name: &str) -> bool {
         options.peers.is_empty() || options.peers.iter().any(|peer| peer == name)
     }
-    let peers = [start::<Tokio>(options), start::<Smol>(options)];
+    let peers = [start::<Eddies>(options), start::<Tokio>(options), start::<Smol>(options)];
     let mut contestants = peers.into_iter().flatten().collect::<io::Result<Vec<_>>>()?;
     if is_wanted(options, peers::limit::Limit::NAME) {
         contestants.push(Contestant::limit());

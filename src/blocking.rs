@@ -4,7 +4,7 @@
 //! model). The runtime's monitor calls [`Pool::grow_if_stalled`] about every millisecond while [`Pool::needs_attention`] says so.
 //!
 //! ```text
-//! submit ── a thread is idle ───────────────► its seat, directly (`blocking/seat.rs`); the one that became idle last
+//! submit ── a thread is idle ───────────────► its bunk, directly (`blocking/bunk.rs`); the one that became idle last
 //!        ── fewer than `eager_threads` ─────► a new thread
 //!        ── else ───────────────────────────► the queue; every thread looks there before it becomes idle
 //! ```
@@ -22,8 +22,8 @@
 //!
 //! - **B1** While a job is queued, no thread is idle, and at least one thread lives that will look at the queue before it becomes idle or
 //!   leaves. All of this is decided under the one lock of [`State`], thread creation included.
-//! - **B2** Whoever takes a seat off the idle stack, and nobody else, owes its thread exactly one order. A thread whose keep-alive ended
-//!   leaves only if it took its own seat off the stack; if somebody was faster it waits for that order, without a limit.
+//! - **B2** Whoever takes a bunk off the idle stack, and nobody else, owes its thread exactly one order. A thread whose keep-alive ended
+//!   leaves only if it took its own bunk off the stack; if somebody was faster it waits for that order, without a limit.
 //! - **B3** An accepted job is run or cancelled, exactly once: cancelled if it was still queued when the shutdown began.
 //! - **B4** When no thread can be started and none lives, the job goes back to the caller. It is queued only behind living threads.
 //! - **B5** The idle count is the length of the idle stack: there is no second number that could differ.
@@ -43,7 +43,7 @@
 //! - *One condition variable for all.* It wakes the thread that slept longest, whose caches are coldest, and each job makes a wake-up.
 //! - *A thread per job up to the cap, as tokio does.* A burst of short jobs leaves hundreds of stacks behind.
 
-mod seat;
+mod bunk;
 
 #[cfg(all(test, eddies_loom))]
 #[path = "../loom-tests/models/blocking.rs"]
@@ -60,7 +60,7 @@ use std::time::{Duration, Instant};
 
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Arc, Condvar, Mutex, MutexGuard, thread};
-use seat::{Doing, Order, Patience, Seat, Waited};
+use bunk::{Bunk, Doing, Order, Patience, Waited};
 
 /// A queued job that waited this long, with no thread coming back meanwhile, makes the pool grow.
 const STALL_AFTER: Duration = Duration::from_micros(200);
@@ -210,7 +210,7 @@ struct Queued<J> {
 /// The pool's record of one thread.
 struct Member<J: Job> {
     /// Where its orders and its present activity stand.
-    seat: Arc<Seat<J>>,
+    bunk: Arc<Bunk<J>>,
     /// Taken out by the thread itself when it ends.
     thread: thread::JoinHandle<()>,
     /// The thread is inside [`Pool::shutdown`], called from a job: shutdowns called from other jobs do not wait for it.
@@ -219,8 +219,8 @@ struct Member<J: Job> {
 
 /// Everything that is decided under the lock. Written and read by any thread that holds it.
 struct State<J: Job> {
-    /// Seats of the idle threads; the last became idle last.
-    idle: Vec<Arc<Seat<J>>>,
+    /// Bunks of the idle threads; the last became idle last.
+    idle: Vec<Arc<Bunk<J>>>,
     /// Jobs that found neither an idle thread nor the right to start one. FIFO.
     queue: VecDeque<Queued<J>>,
     /// Threads that will look at the queue again: all but those on their way out.
@@ -349,9 +349,9 @@ impl<J: Job> Pool<J> {
             drop(state);
             return Err(Rejected::Closed(job));
         }
-        if let Some(seat) = state.idle.pop() {
+        if let Some(bunk) = state.idle.pop() {
             drop(state);
-            seat.give(Order::Run(job));
+            bunk.give(Order::Run(job));
             return Ok(());
         }
         let mut job = job;
@@ -427,8 +427,8 @@ impl<J: Job> Pool<J> {
         state.live -= idle.len();
         let queue = std::mem::take(&mut state.queue);
         drop(state);
-        for seat in idle {
-            seat.give(Order::Leave);
+        for bunk in idle {
+            bunk.give(Order::Leave);
         }
         for Queued { job, .. } in queue {
             self.shared.cancel(job);
@@ -472,7 +472,7 @@ impl<J: Job> Pool<J> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let others = state.members.iter().filter(|(id, _)| Some(**id) != myself);
-                break Err(others.map(|(_, member)| member.seat.describe()).collect());
+                break Err(others.map(|(_, member)| member.bunk.describe()).collect());
             }
             (state, _) = shared.progress.wait_timeout(state, left);
         };
@@ -484,20 +484,20 @@ impl<J: Job> Pool<J> {
     fn start(&self, state: &mut State<J>, first: Option<J>) -> Result<(), (io::Error, Option<J>)> {
         let id = state.next_id;
         let name = format!("{}-blocking-{id}", self.shared.config.name_prefix);
-        let seat = Arc::new(Seat::new(id, name.clone(), first));
-        let (shared, its_seat) = (self.shared.clone(), seat.clone());
-        let body = Box::new(move || shared.work(&its_seat));
+        let bunk = Arc::new(Bunk::new(id, name.clone(), first));
+        let (shared, its_bunk) = (self.shared.clone(), bunk.clone());
+        let body = Box::new(move || shared.work(&its_bunk));
         match (self.shared.config.spawner)(ThreadPlan { name, stack_size: self.shared.config.stack_size }, body) {
             Ok(thread) => {
                 state.next_id += 1;
                 state.live += 1;
                 state.arriving += 1;
-                state.members.insert(id, Member { seat, thread, is_shutting_down: false });
+                state.members.insert(id, Member { bunk, thread, is_shutting_down: false });
                 Ok(())
             }
             Err(error) => {
                 state.spawn_failures += 1;
-                Err((error, seat.take_first()))
+                Err((error, bunk.take_first()))
             }
         }
     }
@@ -511,42 +511,42 @@ impl<J: Job> Drop for Pool<J> {
 
 impl<J: Job> Shared<J> {
     /// The life of a thread.
-    fn work(&self, seat: &Arc<Seat<J>>) {
+    fn work(&self, bunk: &Arc<Bunk<J>>) {
         self.state.lock().arriving -= 1;
         if let Some(hook) = &self.config.on_thread_start {
             self.call("the blocking pool's thread start hook", &**hook);
         }
         let mut spun = None;
-        let mut job = seat.take_first();
+        let mut job = bunk.take_first();
         loop {
             let has_run = job.is_some();
             if let Some(job) = job {
-                self.run(seat, job);
+                self.run(bunk, job);
             }
-            job = self.next(seat, has_run, &mut spun);
+            job = self.next(bunk, has_run, &mut spun);
             if job.is_none() {
                 break;
             }
         }
         if let Some(hook) = &self.config.on_thread_stop {
-            seat.begin(Doing::Hook);
+            bunk.begin(Doing::Hook);
             self.call("the blocking pool's thread stop hook", &**hook);
         }
-        self.end(seat);
+        self.end(bunk);
     }
 
-    fn run(&self, seat: &Seat<J>, job: J) {
+    fn run(&self, bunk: &Bunk<J>, job: J) {
         let result = catch_unwind(AssertUnwindSafe(|| {
-            seat.begin(Doing::Job(job.describe()));
+            bunk.begin(Doing::Job(job.describe()));
             job.run();
         }));
         if let Err(payload) = result {
-            self.report(&seat.describe(), payload);
+            self.report(&bunk.describe(), payload);
         }
     }
 
-    /// The next job of the thread on `seat`; `None` sends it away, and then it no longer counts as live.
-    fn next(&self, seat: &Arc<Seat<J>>, has_run: bool, spun: &mut Option<bool>) -> Option<J> {
+    /// The next job of the thread on `bunk`; `None` sends it away, and then it no longer counts as live.
+    fn next(&self, bunk: &Arc<Bunk<J>>, has_run: bool, spun: &mut Option<bool>) -> Option<J> {
         let mut state = self.state.lock();
         state.came_back |= has_run;
         // B1: the queue is looked at under the lock under which this thread becomes idle or leaves.
@@ -558,29 +558,29 @@ impl<J: Job> Shared<J> {
             return None;
         }
         let spin = !self.config.spin_limit.is_zero() && state.decide_spin(spun.take());
-        state.idle.push(seat.clone());
-        // Ordering: Relaxed, a hint that guards nothing: a thread in `seat.rs::Seat::spin` that reads it late spins a little longer.
-        self.spinner.store(seat.id(), Ordering::Relaxed);
+        state.idle.push(bunk.clone());
+        // Ordering: Relaxed, a hint that guards nothing: a thread in `bunk.rs::Bunk::spin` that reads it late spins a little longer.
+        self.spinner.store(bunk.id(), Ordering::Relaxed);
         drop(state);
-        self.wait(seat, spin, spun)
+        self.wait(bunk, spin, spun)
     }
 
-    /// Waits, with its seat on the idle stack, for an order or the end of the keep-alive.
-    fn wait(&self, seat: &Arc<Seat<J>>, spin: bool, spun: &mut Option<bool>) -> Option<J> {
+    /// Waits, with its bunk on the idle stack, for an order or the end of the keep-alive.
+    fn wait(&self, bunk: &Arc<Bunk<J>>, spin: bool, spun: &mut Option<bool>) -> Option<J> {
         let mut patience =
             Patience { keep_alive: Some(self.config.keep_alive), spin_limit: spin.then_some(self.config.spin_limit) };
         loop {
-            let waited = seat.wait(patience, &self.spinner, spun);
+            let waited = bunk.wait(patience, &self.spinner, spun);
             let order = match waited {
                 Waited::Ordered(order) => order,
                 Waited::Expired => {
                     let mut state = self.state.lock();
-                    if let Some(place) = state.idle.iter().position(|idle| Arc::ptr_eq(idle, seat)) {
+                    if let Some(place) = state.idle.iter().position(|idle| Arc::ptr_eq(idle, bunk)) {
                         state.idle.remove(place);
                         state.live -= 1;
                         return None;
                     }
-                    // B2: somebody took the seat off the stack first and owes an order.
+                    // B2: somebody took the bunk off the stack first and owes an order.
                     drop(state);
                     patience = Patience { keep_alive: None, spin_limit: None };
                     continue;
@@ -594,9 +594,9 @@ impl<J: Job> Shared<J> {
     }
 
     /// The thread's last act: strikes it off, and joins the one that ended before it.
-    fn end(&self, seat: &Seat<J>) {
+    fn end(&self, bunk: &Bunk<J>) {
         let mut state = self.state.lock();
-        let member = state.members.remove(&seat.id());
+        let member = state.members.remove(&bunk.id());
         let before = member.and_then(|member| state.last_ended.replace(member.thread));
         self.progress.notify_all();
         drop(state);

@@ -1,5 +1,5 @@
 //! Models of the blocking pool: the hand-off, the queue, expiry, shutdown and refused threads. Nothing spins here (`spin_limit` zero): the
-//! spin looks at hints and takes the seat's lock before it believes them, so it is only a later arrival at that lock.
+//! spin looks at hints and takes the bunk's lock before it believes them, so it is only a later arrival at that lock.
 
 use std::sync::atomic::{AtomicUsize as Count, Ordering as Order};
 
@@ -78,10 +78,10 @@ fn config(threads_max: usize) -> Config {
 
 /// Ends the keep-alive of the thread that has been idle longest, if there is one.
 fn expire(pool: &Pool<Probe>) {
-    let seat = pool.shared.state.lock().idle.first().cloned();
-    if let Some(seat) = seat {
-        seat.post.lock().expire();
-        seat.bell.notify_one();
+    let bunk = pool.shared.state.lock().idle.first().cloned();
+    if let Some(bunk) = bunk {
+        bunk.post.lock().expire();
+        bunk.bell.notify_one();
     }
 }
 
@@ -91,9 +91,9 @@ fn assert_exact(pool: &Pool<Probe>) {
     assert!(state.queue.is_empty() || state.idle.is_empty(), "B1: a job is queued while a thread is idle");
     assert!(state.queue.is_empty() || state.live > 0, "B1: a job is queued behind no thread");
     assert!(state.idle.len() <= state.live && state.live <= state.members.len(), "B5");
-    for (place, seat) in state.idle.iter().enumerate() {
-        assert!(state.members.contains_key(&seat.id()), "B5: a thread that is gone counts as idle");
-        assert!(!state.idle[..place].iter().any(|other| Arc::ptr_eq(other, seat)), "B5: a thread is idle twice");
+    for (place, bunk) in state.idle.iter().enumerate() {
+        assert!(state.members.contains_key(&bunk.id()), "B5: a thread that is gone counts as idle");
+        assert!(!state.idle[..place].iter().any(|other| Arc::ptr_eq(other, bunk)), "B5: a thread is idle twice");
     }
 }
 

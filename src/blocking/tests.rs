@@ -107,12 +107,12 @@ fn a_job_for_a_thread_whose_keep_alive_ends_is_not_lost() {
     let pool = pool(Config::new(1));
     for _ in 0..500 {
         let (send, ran) = mpsc::channel();
-        let seat = pool.shared.state.lock().idle.first().cloned();
+        let bunk = pool.shared.state.lock().idle.first().cloned();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                if let Some(seat) = seat {
-                    seat.post.lock().expire();
-                    seat.bell.notify_one();
+                if let Some(bunk) = bunk {
+                    bunk.post.lock().expire();
+                    bunk.bell.notify_one();
                 }
             });
             pool.submit(named("short", move |ran| send.send(ran).unwrap())).unwrap();

@@ -37,12 +37,18 @@ unsafe fn header<'a>(waker: *const ()) -> &'a Header {
     unsafe { pointer(waker).as_ref() }
 }
 
+/// # Safety
+///
+/// `waker` is the data of a live waker of this table.
 unsafe fn clone(waker: *const ()) -> RawWaker {
     // SAFETY: the contract of `RawWakerVTable`: the waker lives for the call.
     unsafe { header(waker) }.state.retain();
     RawWaker::new(waker, &VTABLE)
 }
 
+/// # Safety
+///
+/// `waker` is the data of a live waker of this table.
 unsafe fn wake_by_ref(waker: *const ()) {
     // SAFETY: the contract of `RawWakerVTable`: the waker lives for the call.
     let header = unsafe { header(waker) };
@@ -53,6 +59,9 @@ unsafe fn wake_by_ref(waker: *const ()) {
     }
 }
 
+/// # Safety
+///
+/// `waker` is the data of a waker of this table that the caller gives up.
 unsafe fn wake(waker: *const ()) {
     // SAFETY: the contract of `RawWakerVTable`: the waker is this call's to consume.
     let header = unsafe { header(waker) };
@@ -64,6 +73,9 @@ unsafe fn wake(waker: *const ()) {
     }
 }
 
+/// # Safety
+///
+/// `waker` is the data of a waker of this table that the caller gives up.
 unsafe fn drop(waker: *const ()) {
     // SAFETY: the contract of `RawWakerVTable`: the waker, a reference, is given up.
     unsafe { release(pointer(waker)) };

@@ -1,7 +1,7 @@
-//! A seat: where one thread of the pool waits for its next order.
+//! A bunk: where one thread of the pool waits for its next order.
 //!
-//! Its thread waits; whoever took the seat off the pool's idle stack gives exactly one [`Order`] (invariant B2 of `blocking.rs`). Order,
-//! sleep and expiry stand under the seat's own lock, so nothing can be lost between looking and sleeping. The one atomic word beside the
+//! Its thread waits; whoever took the bunk off the pool's idle stack gives exactly one [`Order`] (invariant B2 of `blocking.rs`). Order,
+//! sleep and expiry stand under the bunk's own lock, so nothing can be lost between looking and sleeping. The one atomic word beside the
 //! lock is a hint that lets the thread spin without touching it.
 //!
 //! A giver notifies only a thread that sleeps: one that still spins, or has not come to wait yet, costs no system call.
@@ -50,7 +50,7 @@ pub(super) enum Waited<J> {
     Expired,
 }
 
-/// What is written under the seat's lock.
+/// What is written under the bunk's lock.
 pub(super) struct Post<J: Job> {
     /// Written by the giver, taken by the thread.
     order: Option<Order<J>>,
@@ -63,7 +63,7 @@ pub(super) struct Post<J: Job> {
 }
 
 /// See the head of this file.
-pub(super) struct Seat<J: Job> {
+pub(super) struct Bunk<J: Job> {
     /// The number in the thread's name. Never changes.
     id: usize,
     /// The thread's name. Never changes.
@@ -71,7 +71,7 @@ pub(super) struct Seat<J: Job> {
     /// An order has been given. Written by giver and thread under the lock of `post`, read by the spinning thread without it.
     called: AtomicBool,
     pub(super) post: Mutex<Post<J>>,
-    /// With the lock of `post`; the seat's thread waits.
+    /// With the lock of `post`; the bunk's thread waits.
     pub(super) bell: Condvar,
 }
 
@@ -82,12 +82,12 @@ impl<J: Job> Post<J> {
     }
 }
 
-impl<J: Job> Seat<J> {
-    /// The seat of a thread that begins with `first`.
+impl<J: Job> Bunk<J> {
+    /// The bunk of a thread that begins with `first`.
     pub(super) fn new(id: usize, name: String, first: Option<J>) -> Self {
         let order = first.map(Order::Run);
         let post = Post { order, is_asleep: false, is_expired: false, doing: Doing::Nothing };
-        Seat { id, name, called: AtomicBool::new(false), post: Mutex::new(post), bell: Condvar::new() }
+        Bunk { id, name, called: AtomicBool::new(false), post: Mutex::new(post), bell: Condvar::new() }
     }
 
     pub(super) fn id(&self) -> usize {
@@ -102,7 +102,7 @@ impl<J: Job> Seat<J> {
         }
     }
 
-    /// Whoever took the seat off the idle stack.
+    /// Whoever took the bunk off the idle stack.
     pub(super) fn give(&self, order: Order<J>) {
         let mut post = self.post.lock();
         post.order = Some(order);
@@ -191,8 +191,8 @@ impl<J: Job> Seat<J> {
     }
 }
 
-impl<J: Job> fmt::Debug for Seat<J> {
+impl<J: Job> fmt::Debug for Bunk<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Bunk").field("id", &self.id).finish_non_exhaustive()
     }
 }
