@@ -186,19 +186,22 @@ impl Config {
     }
 }
 
-/// One consistent look at the pool.
+/// One consistent look at a runtime's blocking pool; see [`LoopHandle::blocking_counters`](crate::LoopHandle::blocking_counters).
+///
+/// All threads busy, the most there may be, and a queue that only grows: jobs wait for other jobs, or for something that never comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counters {
+#[non_exhaustive]
+pub struct BlockingCounters {
     /// Threads that exist, the ones in a start or stop hook included.
-    pub(crate) threads: usize,
+    pub threads: usize,
     /// Threads that wait for a job.
-    pub(crate) idle: usize,
+    pub idle: usize,
     /// Jobs that wait for a thread.
-    pub(crate) queued: usize,
+    pub queued: usize,
     /// Since when the oldest queued job has waited.
-    pub(crate) oldest_queued: Option<Instant>,
+    pub oldest_queued: Option<Instant>,
     /// How often the system refused to start a thread.
-    pub(crate) spawn_failures: u64,
+    pub spawn_failures: u64,
 }
 
 /// A job in the queue.
@@ -408,9 +411,9 @@ impl<J: Job> Pool<J> {
     }
 
     /// Any thread.
-    pub(crate) fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> BlockingCounters {
         let state = self.shared.state.lock();
-        Counters {
+        BlockingCounters {
             threads: state.members.len(),
             idle: state.idle.len(),
             queued: state.queue.len(),

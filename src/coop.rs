@@ -1,6 +1,6 @@
 //! The cooperative budget: how many operations one poll may complete before it has to let others run.
 //!
-//! Each poll of a task begins with [`BUDGET`] units. A leaf operation of this crate (a read, a send, a timer, a join) takes one unit
+//! Each poll of a task begins with 128 units. A leaf operation of this crate (a read, a send, a timer, a join) takes one unit
 //! when it makes progress; with none left it wakes its task and answers Pending, so a task whose socket is always ready still yields.
 //! The idea and the number are tokio's (`tokio::task::coop`). A thread that polls no task has no budget, and nothing is limited there.
 

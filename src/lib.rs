@@ -1,6 +1,9 @@
 //! `eddies`: an async runtime whose every worker thread is an event loop, and whose loops share their work.
 
-#![cfg_attr(eddies_loom, allow(dead_code, reason = "a model build leaves out the layers that use these"))]
+#![cfg_attr(
+    eddies_loom,
+    allow(dead_code, unused_imports, reason = "a model build leaves out the layers that use these")
+)]
 
 #[cfg(not(unix))]
 compile_error!(
@@ -39,6 +42,7 @@ mod task;
 #[cfg(not(eddies_loom))]
 pub mod time;
 
+pub use blocking::BlockingCounters;
 pub use error::{Elapsed, NoRuntime, Overloaded, StillRunning, TaskError};
 pub use report::{Exception, ExceptionKind};
 #[cfg(not(eddies_loom))]

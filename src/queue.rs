@@ -11,8 +11,9 @@
 //! None of them orders more than its items. Who pushes and then looks for a sleeper, and who announces its sleep and then looks here,
 //! bring a `fence(SeqCst)` each.
 
+#[cfg(any(test, eddies_loom, feature = "chase-lev"))]
 pub(crate) mod chase_lev;
-#[cfg(not(eddies_loom))]
+#[cfg(all(not(eddies_loom), any(test, not(feature = "chase-lev"))))]
 pub(crate) mod crossbeam;
 pub(crate) mod inbox;
 pub(crate) mod run_next;
@@ -66,7 +67,8 @@ pub(crate) trait DequeStealer<T>: Send + Sync {
     /// Takes up to half of the victim's items, at most `limit` (at least 1): returns the oldest, puts the others, in order, into `into`.
     fn steal_into(&self, into: &Self::Owner, limit: usize) -> Stolen<T>;
 
-    /// Takes the front item alone.
+    /// Takes the front item alone: what stress tests and models of the two deques begin with.
+    #[cfg(test)]
     fn steal(&self) -> Stolen<T>;
 
     /// Whether the deque looks empty now. Cheap: no read-modify-write. Callers that rely on it bring their own fence: crossbeam-deque happens

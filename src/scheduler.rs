@@ -162,6 +162,10 @@ impl LoopShared {
     /// Something was left for this loop's owner that it may not know of (a signal, a pinned task, a first file descriptor, an earlier
     /// deadline): wakes it if it sleeps. Any thread.
     pub(crate) fn nudge(&self) {
+        if current::with_worker(|worker| worker.is_some_and(|worker| worker.sits_in(self))) {
+            // This thread is the owner, and awake: it looks at all of that before it sleeps.
+            return;
+        }
         // Ordering: SeqCst fence, as W2: pairs with S3. Either the owner's last look sees what was left, or the claim sees its bit.
         fence(SeqCst);
         if self.sleep.claim(self.index) {

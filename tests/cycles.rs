@@ -34,7 +34,7 @@ fn cycle(round: usize) {
         drop(task);
         drop(spawn(eddies::sleep(Duration::from_secs(3600))));
     });
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         runtime.shutdown(Duration::from_secs(20)).unwrap();
     }
 }

@@ -113,23 +113,23 @@ fn an_outside_thread_wakes_the_sleeping_main_future() {
     });
 }
 
+/// Awaits work of other threads a hundred times, and stays where it is.
+async fn stay_here(shared: Rc<i32>) -> i32 {
+    let here = thread::current().id();
+    let mut sum = *shared;
+    for i in 0..100 {
+        sum += spawn(async move { i }).await.unwrap();
+        sum += spawn_blocking(|| 1).await.unwrap();
+        assert_eq!(thread::current().id(), here);
+    }
+    sum
+}
+
 #[test]
 fn a_local_task_stays_on_its_thread_and_is_woken_from_others() {
     on_each(|rt| {
-        rt.block_on(async {
-            let here = thread::current().id();
-            let shared = Rc::new(5);
-            let local = spawn_local(async move {
-                let mut sum = 0;
-                for i in 0..100 {
-                    sum += spawn(async move { i }).await.unwrap();
-                    sum += spawn_blocking(|| 1).await.unwrap();
-                    assert_eq!(thread::current().id(), here);
-                }
-                sum + *shared
-            });
-            assert_eq!(local.await.unwrap(), (0..100).sum::<i32>() + 100 + 5);
-        });
+        let sum = rt.block_on(async { spawn_local(stay_here(Rc::new(5))).await });
+        assert_eq!(sum.unwrap(), (0..100).sum::<i32>() + 100 + 5);
     });
 }
 
@@ -154,26 +154,24 @@ fn local_tasks_end_with_block_on() {
     });
 }
 
+fn count_fifty_times(rt: &Runtime, counter: &Arc<AtomicUsize>) {
+    async fn count(counter: Arc<AtomicUsize>) {
+        yield_now().await;
+        counter.fetch_add(1, SeqCst);
+    }
+    for _ in 0..50 {
+        let counter = counter.clone();
+        rt.block_on(async move { spawn(count(counter)).await }).unwrap();
+    }
+}
+
 #[test]
 fn block_on_can_be_entered_again_and_from_several_threads() {
     on_each(|rt| {
         let counter = Arc::new(AtomicUsize::new(0));
         thread::scope(|scope| {
             for _ in 0..4 {
-                let counter = counter.clone();
-                scope.spawn(move || {
-                    for _ in 0..50 {
-                        let counter = counter.clone();
-                        let task = rt.block_on(async move {
-                            spawn(async move {
-                                yield_now().await;
-                                counter.fetch_add(1, SeqCst)
-                            })
-                            .await
-                        });
-                        task.unwrap();
-                    }
-                });
+                scope.spawn(|| count_fifty_times(rt, &counter));
             }
         });
         assert_eq!(counter.load(SeqCst), 200);
@@ -259,12 +257,13 @@ fn a_stuck_blocking_job_is_named_at_the_deadline() {
     let rt = runtime(1);
     let (release, released) = mpsc::channel::<()>();
     let (started, is_started) = mpsc::channel();
-    let task = rt.block_on(async {
-        TaskBuilder::new().name("stuck").spawn_blocking(move || {
-            started.send(()).unwrap();
-            let _ = released.recv();
-        })
+    let guarded = rt.handle();
+    let guard = guarded.enter();
+    let task = TaskBuilder::new().name("stuck").spawn_blocking(move || {
+        started.send(()).unwrap();
+        let _ = released.recv();
     });
+    drop(guard);
     is_started.recv().unwrap();
     let still = rt.shutdown(Duration::from_millis(10)).unwrap_err();
     assert!(still.what()[0].contains("`stuck`") && still.to_string().contains("tests/runtime.rs"), "{still}");

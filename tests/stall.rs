@@ -6,13 +6,13 @@
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::pin::pin;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use eddies::net::{Interest, TcpListener};
-use eddies::{Runtime, spawn, spawn_blocking};
+use eddies::net::{Interest, TcpListener, TcpStream};
+use eddies::{LoopHandle, Runtime, spawn, spawn_blocking};
 
 /// Far beyond any delay that a loaded machine brings; only a service that never comes lasts as long.
 const NEVER: Duration = Duration::from_secs(20);
@@ -29,6 +29,36 @@ fn block_until(served: &Receiver<thread::ThreadId>) -> Duration {
     start.elapsed()
 }
 
+/// Reads the byte 7, then tells on which thread; tells before that when it has begun to wait.
+async fn read_seven(stream: TcpStream, waiting: Sender<()>, served: Sender<thread::ThreadId>) {
+    let mut byte = [0];
+    let mut waiting = Some(waiting);
+    while let Err(error) = stream.try_read(&mut byte) {
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        let mut readable = pin!(stream.readable());
+        let wait = poll_fn(|cx| {
+            let polled = readable.as_mut().poll(cx);
+            if let Some(waiting) = waiting.take_if(|_| polled.is_pending()) {
+                waiting.send(()).unwrap();
+            }
+            polled
+        });
+        wait.await.unwrap();
+    }
+    assert_eq!(byte, [7]);
+    served.send(thread::current().id()).unwrap();
+}
+
+/// Polls `future`, which is not ready, once.
+async fn begin_to_wait<F: Future>(future: F) {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        assert!(future.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
 #[test]
 fn a_socket_of_a_stalled_loop_is_served_by_a_peer() {
     let mut delays = on_two_loops(async {
@@ -39,37 +69,10 @@ fn a_socket_of_a_stalled_loop_is_served_by_a_peer() {
             let mut client = std::net::TcpStream::connect(address).unwrap();
             let (stream, _) = listener.accept().await.unwrap();
             // The first wait for it happens here, on loop 0: this is where the socket is registered, and stays.
-            {
-                let mut readable = pin!(stream.ready(Interest::READABLE));
-                poll_fn(|cx| {
-                    assert!(readable.as_mut().poll(cx).is_pending());
-                    Poll::Ready(())
-                })
-                .await;
-            }
+            begin_to_wait(stream.ready(Interest::READABLE)).await;
             let (tell, served) = mpsc::channel();
             let (tell_waiting, is_waiting) = mpsc::channel();
-            let reader = spawn(async move {
-                let mut byte = [0];
-                let mut tell_waiting = Some(tell_waiting);
-                loop {
-                    match stream.try_read(&mut byte) {
-                        Ok(count) => break assert_eq!((count, byte[0]), (1, 7)),
-                        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
-                    }
-                    let mut readable = pin!(stream.readable());
-                    poll_fn(|cx| {
-                        let polled = readable.as_mut().poll(cx);
-                        if let Some(tell) = tell_waiting.take_if(|_| polled.is_pending()) {
-                            tell.send(()).unwrap();
-                        }
-                        polled
-                    })
-                    .await
-                    .unwrap();
-                }
-                tell.send(thread::current().id()).unwrap();
-            });
+            let reader = spawn(read_seven(stream, tell_waiting, tell));
             spawn_blocking(move || is_waiting.recv_timeout(NEVER).unwrap()).await.unwrap();
             // From here to the end of `block_until` is one poll of the main future: loop 0 is stuck.
             client.write_all(&[7]).unwrap();
@@ -87,11 +90,7 @@ fn a_due_timer_of_a_stalled_loop_is_fired_by_a_peer() {
     on_two_loops(async {
         let mut sleep = eddies::sleep(Duration::from_millis(5));
         // Registered here, on loop 0.
-        poll_fn(|cx| {
-            assert!(std::pin::Pin::new(&mut sleep).poll(cx).is_pending());
-            Poll::Ready(())
-        })
-        .await;
+        begin_to_wait(&mut sleep).await;
         let (tell, served) = mpsc::channel();
         let sleeper = spawn(async move {
             sleep.await;
@@ -125,20 +124,21 @@ fn tasks_queued_behind_a_stall_are_taken_also_from_the_run_next_slot() {
     });
 }
 
+/// One for each loop's inbox: spawns from outside take turns.
+fn spawn_for_each_loop(handle: &LoopHandle, served: &Sender<thread::ThreadId>) {
+    for _ in 0..2 {
+        let served = served.clone();
+        handle.spawn(async move { served.send(thread::current().id()).unwrap() });
+    }
+}
+
 #[test]
 fn a_spawn_from_outside_does_not_wait_for_a_stalled_loop() {
     on_two_loops(async {
-        let handle = eddies::LoopHandle::current();
         for _ in 0..20 {
+            let handle = LoopHandle::current();
             let (tell, served) = mpsc::channel();
-            let handle = handle.clone();
-            let outside = thread::spawn(move || {
-                // One for each loop's inbox: the spawns take turns.
-                for _ in 0..2 {
-                    let tell = tell.clone();
-                    drop(handle.spawn(async move { tell.send(thread::current().id()).unwrap() }));
-                }
-            });
+            let outside = thread::spawn(move || spawn_for_each_loop(&handle, &tell));
             block_until(&served);
             block_until(&served);
             outside.join().unwrap();

@@ -195,7 +195,10 @@ fn a_shutdown_names_what_still_runs_and_can_be_repeated() {
     drop(release);
     pool.shutdown(None).unwrap();
     pool.shutdown(Some(Instant::now())).unwrap();
-    assert_eq!(pool.counters(), Counters { threads: 0, idle: 0, queued: 0, oldest_queued: None, spawn_failures: 0 });
+    assert_eq!(
+        pool.counters(),
+        BlockingCounters { threads: 0, idle: 0, queued: 0, oldest_queued: None, spawn_failures: 0 }
+    );
 }
 
 #[test]

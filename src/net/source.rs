@@ -323,23 +323,6 @@ impl<S: AsRawFd> IoSource<S> {
         self.attempt_until_ready(direction, |io, _| op(io)).await
     }
 
-    /// As [`poll_transfer`](IoSource::poll_transfer), for any number of tasks at once.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before it is ready, it has moved nothing.
-    pub(crate) async fn transfer<'a, F>(&'a self, direction: Direction, wanted: usize, mut op: F) -> io::Result<usize>
-    where
-        F: FnMut(&S) -> io::Result<usize> + 'a,
-    {
-        self.attempt_until_ready(direction, |io, event| {
-            let moved = op(io)?;
-            self.note_moved(event, direction, moved, wanted);
-            Ok(moved)
-        })
-        .await
-    }
-
     /// Waits until one of `interest` is ready; any number of tasks at once. May be ready without cause.
     ///
     /// # Errors

@@ -347,6 +347,7 @@ impl<W: Word> DequeStealer<W> for ChaseLevStealer<W> {
         Stolen::Taken(unsafe { item_of(first) })
     }
 
+    #[cfg(test)]
     fn steal(&self) -> Stolen<W> {
         let (front, seen) = self.window();
         if seen == 0 {

@@ -54,7 +54,7 @@ impl<T: Send> DequeStealer<T> for CrossbeamStealer<T> {
         self.0.steal_batch_with_limit_and_pop(&into.0, limit).into()
     }
 
-    #[inline]
+    #[cfg(test)]
     fn steal(&self) -> Stolen<T> {
         self.0.steal().into()
     }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
 
+use crate::blocking::BlockingCounters;
 use crate::error::{NoRuntime, Overloaded};
 use crate::loom::Arc;
 use crate::scheduler::home::Spawn;
@@ -109,6 +110,11 @@ impl LoopHandle {
     /// The number of loops.
     pub fn workers(&self) -> usize {
         self.shared.loops.len()
+    }
+
+    /// What the blocking pool's threads and queue look like now.
+    pub fn blocking_counters(&self) -> BlockingCounters {
+        self.shared.blocking.counters()
     }
 
     /// How many tasks live on the runtime now.

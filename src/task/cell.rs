@@ -16,7 +16,6 @@
 
 #![allow(unsafe_code, reason = "a task is one manually managed allocation behind a type-erased pointer")]
 
-use std::alloc::Layout;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -322,11 +321,6 @@ unsafe fn free<F: Future, S>(header: NonNull<Header>) {
     // SAFETY: `allocate` leaked this box, and the last reference is gone (T5). Future and output are gone too: a cell is only freed after
     // COMPLETE, since the registry or the Runnable holds a reference until then, and an output is dropped by its owner (T3).
     drop(unsafe { Box::from_raw(header.cast::<Cell<F, S>>().as_ptr()) });
-}
-
-/// The size of a task whose future has type `F`, for tests and documentation.
-pub(crate) const fn cell_layout<F: Future, S>() -> Layout {
-    Layout::new::<Cell<F, S>>()
 }
 
 /// A waker that borrows its task.

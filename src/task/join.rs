@@ -54,7 +54,6 @@ impl fmt::Display for TaskId {
 /// });
 /// ```
 #[doc(alias = "JoinHandle")]
-#[must_use = "a dropped handle detaches its task; write `drop(task)` or `let _detached = ...` where that is meant"]
 pub struct Task<T> {
     /// A counted reference; the only one with the JOIN right.
     header: NonNull<Header>,

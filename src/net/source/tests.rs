@@ -285,6 +285,5 @@ fn the_futures_can_move_between_threads() {
     let source = IoSource::new(a);
     is_sync(&source);
     is_send(&source.io(Direction::Read, |_| Ok(())));
-    is_send(&source.transfer(Direction::Read, 1, |_| Ok(1)));
     is_send(&source.ready(Interest::READABLE));
 }
