@@ -14,6 +14,8 @@ compile_error!(
 mod blocking;
 pub mod coop;
 mod error;
+#[cfg(all(feature = "hyper", not(eddies_loom)))]
+pub mod hyper;
 #[cfg(not(eddies_loom))]
 pub mod io;
 mod loom;

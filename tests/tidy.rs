@@ -59,12 +59,12 @@ const AROUND_THE_FACADE: &[(&str, &str, &str)] = &[
 
 /// The only files with `unsafe` in them.
 const UNSAFE: &str = "task.rs task/cell.rs task/runnable.rs task/waker.rs task/join.rs task/label.rs task/registry.rs signal.rs \
-     queue/inbox.rs queue/chase_lev.rs queue/run_next.rs queue/word.rs scheduler/home.rs scheduler/current.rs";
+     queue/inbox.rs queue/chase_lev.rs queue/run_next.rs queue/word.rs scheduler/home.rs scheduler/current.rs hyper/stream.rs";
 
 /// The only files with atomic operations in them; elsewhere a Mutex.
 const ATOMICS: &str = "task/state.rs queue/inbox.rs queue/chase_lev.rs queue/run_next.rs reactor.rs reactor/readiness.rs reactor/registration.rs \
      reactor/table.rs reactor/timer.rs blocking.rs blocking/bunk.rs scheduler.rs scheduler/sleep.rs scheduler/park.rs scheduler/monitor.rs scheduler/seat.rs \
-     scheduler/worker.rs runtime.rs";
+     scheduler/worker.rs runtime.rs hyper/connections.rs";
 
 const BANNED_TYPES: &[&str] =
     &["Inner", "Core", "Context", "Manager", "Util", "Utils", "Helper", "Helpers", "Data", "Handle"];
