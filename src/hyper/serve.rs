@@ -20,9 +20,9 @@ use ::hyper::server::conn::http1;
 use ::hyper::service::Service;
 use ::hyper::{Request, Response};
 
+use super::Timer;
 use super::connections::{Connections, Entry, Phase};
 use super::listener::Listener;
-use super::Timer;
 use crate::error::NoRuntime;
 use crate::loom::Arc;
 use crate::report::{self, Exception, ExceptionKind};
