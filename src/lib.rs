@@ -1,9 +1,6 @@
 //! `eddies`: an async runtime whose every worker thread is an event loop, and whose loops share their work.
 
-#![cfg_attr(
-    eddies_loom,
-    allow(dead_code, unused_imports, reason = "a model build leaves out the layers that use these")
-)]
+#![cfg_attr(eddies_loom, allow(dead_code, unused_imports, reason = "a model build leaves layers out"))]
 
 #[cfg(not(unix))]
 compile_error!(

@@ -77,7 +77,7 @@ fn an_unargued_ordering_is_found() {
     assert_eq!(wrong("task/state.rs", "// Ordering: yes.\nself.a.fetch_add(1, order);"), 1, "not a literal");
     assert_eq!(wrong("task/state.rs", "fence(SeqCst);"), 1);
     assert_eq!(wrong("task/state.rs", "slice.swap(1, 2);\nlet a = Acquire;"), 0);
-    assert_eq!(wrong("blocking.rs", "// Ordering: yes.\nself.a.store(1, Release);"), 1, "not on the list");
+    assert_eq!(wrong("error.rs", "// Ordering: yes.\nself.a.store(1, Release);"), 1, "not on the list");
 }
 
 #[test]
