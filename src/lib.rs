@@ -43,7 +43,7 @@ pub mod time;
 
 pub use blocking::BlockingCounters;
 pub use error::{Elapsed, NoRuntime, Overloaded, StillRunning, TaskError};
-pub use report::{Exception, ExceptionKind};
+pub use report::{Exception, ExceptionKind, SlowPoll};
 #[cfg(not(eddies_loom))]
 pub use runtime::{Builder, EnterGuard, LoopHandle, Runtime};
 #[cfg(not(eddies_loom))]

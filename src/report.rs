@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::panic_text;
 
@@ -95,6 +96,97 @@ impl fmt::Display for Exception {
     }
 }
 
+/// A poll that has kept its loop for longer than the threshold; see [`Builder::slow_poll`](crate::Builder::slow_poll).
+///
+/// The time is the wall clock's, as the monitor saw it: it counts from up to a tick (1 ms) after the poll began, and includes time in which the
+/// operating system ran something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowPoll {
+    pub(crate) what: Polled,
+    pub(crate) name: Option<String>,
+    pub(crate) location: Option<&'static Location<'static>>,
+    pub(crate) elapsed: Duration,
+    pub(crate) worker: usize,
+    pub(crate) suppressed: u64,
+}
+
+/// What was polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Polled {
+    MainFuture,
+    Task,
+}
+
+impl SlowPoll {
+    /// The name of the task, if it has one.
+    pub fn task_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Where the task was spawned, or where `block_on` was called if it is the main future. `None` for a task that is not among the 65,536
+    /// spawned last on its loop, or that ended while it was looked up.
+    pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
+        self.location
+    }
+
+    /// Whether it is the main future and not a task.
+    pub fn is_main_future(&self) -> bool {
+        self.what == Polled::MainFuture
+    }
+
+    /// How long the poll has lasted; it goes on.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// The index of the loop that is held.
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
+    /// How many slow polls were not reported since the last report, because there were too many in a second.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed
+    }
+}
+
+impl fmt::Display for SlowPoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_main_future() { "the main future" } else { "task" })?;
+        if let Some(name) = &self.name {
+            write!(f, " `{name}`")?;
+        }
+        match (self.location, self.what) {
+            (Some(location), Polled::Task) => write!(f, " spawned at {location}")?,
+            (Some(location), Polled::MainFuture) => write!(f, " of block_on at {location}")?,
+            (None, _) => {}
+        }
+        write!(
+            f,
+            " has been in one poll for {:?} and holds worker {}: move what blocks or computes there into `spawn_blocking`, or split it with \
+             `yield_now`",
+            self.elapsed, self.worker
+        )?;
+        if self.suppressed > 0 {
+            write!(f, " ({} more slow polls since the last report)", self.suppressed)?;
+        }
+        Ok(())
+    }
+}
+
+/// A function that is told of slow polls. The monitor's thread calls it.
+pub(crate) type SlowPollHook = Arc<dyn Fn(&SlowPoll) + Send + Sync>;
+
+/// Tells `hook`, or stderr.
+pub(crate) fn report_slow_poll(hook: Option<&SlowPollHook>, slow: &SlowPoll) {
+    match hook {
+        Some(hook) => {
+            catch(ExceptionKind::Loop, || hook(slow));
+        }
+        None => print(slow),
+    }
+}
+
 /// A function that is told of exceptions. Any thread calls it; it should not block.
 pub(crate) type Handler = Arc<dyn Fn(&Exception) + Send + Sync>;
 
@@ -120,10 +212,10 @@ pub(crate) fn report(exception: &Exception) {
     }
 }
 
-fn print(exception: &Exception) {
+fn print(what: &dyn fmt::Display) {
     use std::io::Write;
     // stderr may be closed; there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "eddies: {exception}");
+    let _ = writeln!(std::io::stderr(), "eddies: {what}");
 }
 
 /// Runs `f`, which calls user code; a panic is told as `kind` and answered with `None`.

@@ -236,12 +236,14 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
     let worker = Worker::new(shared.clone(), seat);
     let home = worker.home().clone();
     let waker = Waker::from(home.clone());
+    home.set_main_location(Location::caller());
     home.signal(signal::MAIN);
     worker.run(|signals| {
         if signals & signal::MAIN == 0 {
             return None;
         }
-        match coop::with_budget(|| future.as_mut().poll(&mut Context::from_waker(&waker))) {
+        let poll = || coop::with_budget(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
+        match worker.poll_main(poll) {
             Poll::Ready(output) => Some(output),
             Poll::Pending => None,
         }

@@ -27,6 +27,7 @@ pub(crate) mod sleep;
 pub(crate) mod worker;
 
 use std::io;
+use std::panic::Location;
 use std::task::Wake;
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,7 @@ use crate::queue::run_next::RunNext;
 use crate::queue::{DefaultDeque, Deque};
 use crate::reactor::Reactor;
 use crate::reactor::timer::Timers;
-use crate::report::{self, Exception, ExceptionKind, Handler};
+use crate::report::{self, Exception, ExceptionKind, Handler, SlowPollHook};
 use crate::task::Runnable;
 use crate::task::registry::Registry;
 
@@ -67,6 +68,9 @@ pub(crate) struct Settings {
     pub(crate) on_thread_stop: Option<ThreadHook>,
     pub(crate) exception_handler: Option<Handler>,
     pub(crate) shutdown_timeout: Duration,
+    /// `None`: slow polls are not reported.
+    pub(crate) slow_poll: Option<Duration>,
+    pub(crate) on_slow_poll: Option<SlowPollHook>,
     pub(crate) blocking_threads: usize,
     pub(crate) blocking_queue: Option<usize>,
     pub(crate) blocking_keep_alive: Duration,
@@ -129,6 +133,8 @@ pub(crate) struct LoopShared {
     rescue: AtomicUsize,
     /// Whether a thread is in the seat. Written by that thread, read by the monitor and by who places work from outside.
     is_occupied: AtomicBool,
+    /// Where `block_on` was called, while its thread is in the seat; for reports. Written by that thread, read by the monitor.
+    main_location: Mutex<Option<&'static Location<'static>>>,
 }
 
 impl LoopShared {
@@ -359,6 +365,20 @@ impl Shared {
         true
     }
 
+    /// Whether the monitor looks at the loops. In a runtime of one there is no peer to send; only slow polls are of interest.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.loops.len() > 1 || self.settings.slow_poll.is_some()
+    }
+
+    /// Name and spawn location of a live task, if it was not spawned too long ago.
+    pub(crate) fn find_task(&self, address: usize) -> Option<(Option<String>, &'static Location<'static>)> {
+        const SEARCHED: usize = 1 << 16;
+        let found = |each: &Arc<LoopShared>| {
+            each.registry.find(address, SEARCHED).or_else(|| each.local_registry.find(address, SEARCHED))
+        };
+        self.loops.iter().find_map(found)
+    }
+
     /// What still lives, for a person to read.
     pub(crate) fn describe_tasks(&self) -> Vec<String> {
         const SHOWN: usize = 16;
@@ -407,7 +427,16 @@ impl LoopShared {
             progress: CachePadded::new(worker::Progress::new()),
             rescue: AtomicUsize::new(0),
             is_occupied: AtomicBool::new(false),
+            main_location: Mutex::new(None),
         }
+    }
+
+    pub(crate) fn set_main_location(&self, location: &'static Location<'static>) {
+        *self.main_location.lock() = Some(location);
+    }
+
+    pub(crate) fn main_location(&self) -> Option<&'static Location<'static>> {
+        *self.main_location.lock()
     }
 
     /// The stalled loop this one was asked to help.

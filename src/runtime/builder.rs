@@ -6,11 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Runtime;
-use crate::report::{Exception, Handler};
+use crate::report::{Exception, Handler, SlowPoll, SlowPollHook};
 use crate::scheduler::{Settings, Shared, ThreadHook};
 
 /// Most loops a runtime may have: a typing error should not start a million threads.
 const WORKERS_MAX: usize = 4096;
+
+/// A poll that lasts longer is reported, in a build with debug assertions and in others.
+const SLOW_POLL_DEBUG: Duration = Duration::from_millis(100);
+const SLOW_POLL: Duration = Duration::from_secs(1);
 
 /// Settings for a [`Runtime`]. What is set here wins over the environment, which wins over the default.
 ///
@@ -31,6 +35,8 @@ pub struct Builder {
     on_thread_stop: Option<ThreadHook>,
     exception_handler: Option<Handler>,
     shutdown_timeout: Duration,
+    slow_poll: Option<Duration>,
+    on_slow_poll: Option<SlowPollHook>,
 }
 
 impl Builder {
@@ -46,6 +52,8 @@ impl Builder {
             on_thread_stop: None,
             exception_handler: None,
             shutdown_timeout: Duration::from_secs(10),
+            slow_poll: None,
+            on_slow_poll: None,
         }
     }
 
@@ -127,12 +135,48 @@ impl Builder {
         self
     }
 
+    /// How long a single poll may last before it is reported as slow: it names the task, the place of its spawn, the time and the worker. At most
+    /// eight are reported in a second. [`Duration::MAX`] reports none. A runtime of one worker starts the monitor's thread for this only if
+    /// the threshold is set here or in the environment.
+    ///
+    /// Default: the environment variable `EDDIES_SLOW_POLL` (`250ms`, `2s`, a number of milliseconds, or `off`), else 100 ms in a build with
+    /// debug assertions, as asyncio's debug mode, and 1 s in others. The poll path reads no clock for it: the monitor compares what it sees at
+    /// two of its ticks.
+    pub fn slow_poll(mut self, threshold: Duration) -> Self {
+        self.slow_poll = Some(threshold);
+        self
+    }
+
+    /// Hears of slow polls, while they last. It runs on the monitor's thread and must not block. Default: a line on stderr.
+    ///
+    /// ```
+    /// # use std::{sync::mpsc, time::Duration};
+    /// let (tell, hear) = mpsc::channel();
+    /// let runtime = eddies::Runtime::builder()
+    ///     .workers(1)
+    ///     .slow_poll(Duration::from_millis(5))
+    ///     .on_slow_poll(move |slow| drop(tell.send(slow.to_string())))
+    ///     .build()?;
+    /// runtime.block_on(async move {
+    ///     let task = eddies::TaskBuilder::new().name("hog").spawn(async move {
+    ///         // Blocks its worker, until the report has come.
+    ///         assert!(hear.recv().unwrap().starts_with("task `hog` spawned at "));
+    ///     });
+    ///     task.await.unwrap();
+    /// });
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn on_slow_poll(mut self, hook: impl Fn(&SlowPoll) + Send + Sync + 'static) -> Self {
+        self.on_slow_poll = Some(Arc::new(hook));
+        self
+    }
+
     /// Starts the runtime.
     ///
     /// # Errors
     ///
     /// `InvalidInput` for a number of workers, set here or in `EDDIES_WORKERS`, that is zero, more than 4096 or no number, and for no blocking
-    /// threads; else what the operating system says when it has no more threads or file descriptors.
+    /// threads, or an `EDDIES_SLOW_POLL` that is no time; else what the operating system says when it has no more threads or file descriptors.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(workers) => workers,
@@ -144,6 +188,13 @@ impl Builder {
         if self.blocking_threads == 0 {
             return Err(invalid("the blocking pool needs at least one thread".to_owned()));
         }
+        let threshold = match self.slow_poll {
+            Some(threshold) => Some(threshold),
+            None => slow_poll_from_environment()?,
+        };
+        // Nobody asked: a runtime of several workers has its monitor anyway, one of a single worker stays without a second thread.
+        let by_default = (workers > 1).then_some(if cfg!(debug_assertions) { SLOW_POLL_DEBUG } else { SLOW_POLL });
+        let slow_poll = threshold.or(by_default).filter(|&threshold| threshold != Duration::MAX);
         let settings = Settings {
             workers,
             thread_name: self.thread_name,
@@ -152,6 +203,8 @@ impl Builder {
             on_thread_stop: self.on_thread_stop,
             exception_handler: self.exception_handler,
             shutdown_timeout: self.shutdown_timeout,
+            slow_poll,
+            on_slow_poll: self.on_slow_poll,
             blocking_threads: self.blocking_threads,
             blocking_queue: self.blocking_queue,
             blocking_keep_alive: self.blocking_keep_alive,
@@ -170,6 +223,30 @@ fn workers_from_environment() -> io::Result<Option<usize>> {
     number.map(Some).ok_or_else(|| invalid(format!("EDDIES_WORKERS is {value:?}, which is no number of workers")))
 }
 
+/// `Duration::MAX` for `off`.
+fn slow_poll_from_environment() -> io::Result<Option<Duration>> {
+    let Some(value) = std::env::var_os("EDDIES_SLOW_POLL") else { return Ok(None) };
+    let threshold = value.to_str().and_then(parse_threshold);
+    threshold
+        .map(Some)
+        .ok_or_else(|| invalid(format!("EDDIES_SLOW_POLL is {value:?}, not a time like 250ms, 2s or off")))
+}
+
+fn parse_threshold(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if text == "off" {
+        return Some(Duration::MAX);
+    }
+    let (number, unit): (&str, fn(u64) -> Duration) = if let Some(number) = text.strip_suffix("ms") {
+        (number, Duration::from_millis)
+    } else if let Some(number) = text.strip_suffix('s') {
+        (number, Duration::from_secs)
+    } else {
+        (text, Duration::from_millis)
+    };
+    number.trim().parse().ok().map(unit)
+}
+
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
@@ -178,5 +255,19 @@ impl fmt::Debug for Builder {
             .field("blocking_threads", &self.blocking_threads)
             .field("blocking_queue", &self.blocking_queue)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_is_read_as_a_person_writes_it() {
+        assert_eq!(parse_threshold("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_threshold(" 2 s "), Some(Duration::from_secs(2)));
+        assert_eq!(parse_threshold("40"), Some(Duration::from_millis(40)));
+        assert_eq!(parse_threshold("off"), Some(Duration::MAX));
+        assert_eq!((parse_threshold("soon"), parse_threshold("-1ms"), parse_threshold("")), (None, None, None));
     }
 }

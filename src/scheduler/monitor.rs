@@ -6,6 +6,8 @@
 //!   and its queued tasks (`Worker::rescue`), again at each tick for as long as the stall lasts;
 //! - a loop that polls but did not turn its reactor is told to (the signal TURN), which bounds the delay of I/O behind tasks that suddenly
 //!   became long without a clock on the poll path;
+//! - a poll that lasts longer than the threshold is *slow*: it is reported once, with the task's name and the place of its spawn. The worker
+//!   publishes the address of what it polls with one plain store; the monitor looks it up in the registries, and never follows it;
 //! - the blocking pool, when jobs are queued and no thread takes them, is let grow.
 //!
 //! The monitor never touches a queue itself. When it has seen nobody run for [`QUIET_TICKS`] ticks it sleeps for good, and the first worker to
@@ -20,11 +22,13 @@ use std::io;
 use std::sync::{OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use super::worker::MAIN_FUTURE;
 use super::{LoopShared, Shared, signal};
 use crate::loom::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use crate::loom::atomic::{AtomicBool, fence};
 use crate::loom::thread::{self, JoinHandle};
 use crate::loom::{Condvar, Mutex};
+use crate::report::{self, Polled, SlowPoll};
 
 /// The time between two looks.
 const TICK: Duration = Duration::from_millis(1);
@@ -134,10 +138,10 @@ impl Monitor {
     }
 
     fn run(&self, watched: &Weak<Shared>) {
-        let mut seen: Vec<(usize, usize)> = Vec::new();
+        let mut watch = Watch::new();
         let mut quiet = 0;
         while let Some(shared) = watched.upgrade() {
-            let is_active = look(&shared, &mut seen);
+            let is_active = watch.look(&shared);
             quiet = if is_active { 0 } else { quiet + 1 };
             let sleeps = quiet >= QUIET_TICKS && self.fall_asleep(&shared);
             drop(shared);
@@ -147,7 +151,7 @@ impl Monitor {
                     state = self.changed.wait(state);
                 }
                 quiet = 0;
-                seen.clear();
+                watch.seen.clear();
             } else if !state.is_stopped {
                 state = self.changed.wait_timeout(state, TICK).0;
             }
@@ -178,40 +182,100 @@ fn is_running(each: &LoopShared, shared: &Shared) -> bool {
 }
 
 fn is_active(shared: &Shared) -> bool {
-    (shared.loops.len() > 1 && shared.loops.iter().any(|each| is_running(each, shared)))
+    (shared.is_watched() && shared.loops.iter().any(|each| is_running(each, shared)))
         || shared.blocking.needs_attention()
 }
 
-/// One look at everything. Whether anything ran.
-fn look(shared: &Shared, seen: &mut Vec<(usize, usize)>) -> bool {
-    let is_first = seen.is_empty();
-    seen.resize(shared.loops.len(), (0, 0));
-    if shared.loops.len() > 1 {
-        for (each, seen) in shared.loops.iter().zip(seen.iter_mut()) {
-            let now = each.progress.read();
-            let before = std::mem::replace(seen, now);
-            if !is_first && is_running(each, shared) {
-                look_at(shared, each, before, now);
-            }
-        }
-    }
-    if shared.blocking.needs_attention() {
-        shared.blocking.grow_if_stalled(Instant::now());
-    }
-    is_active(shared)
+/// Most slow polls reported in one second.
+const REPORTS_MAX: u32 = 8;
+
+/// What the monitor remembers from one look to the next. Its thread's own.
+struct Watch {
+    /// One for each loop; empty before the first look.
+    seen: Vec<Seen>,
+    /// The second in which reports were last made, how many, and how many were held back since the last.
+    reports: (Instant, u32),
+    suppressed: u64,
 }
 
-/// What one running loop needs, given what it had done at the last look and now.
-fn look_at(shared: &Shared, each: &LoopShared, before: (usize, usize), now: (usize, usize)) {
-    if now.1 != before.1 {
-        return;
+/// One loop, as it was seen.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// Polls begun and turns made.
+    progress: (usize, usize),
+    /// When it was first seen at this point.
+    since: Instant,
+    is_reported: bool,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Watch { seen: Vec::new(), reports: (Instant::now(), 0), suppressed: 0 }
     }
-    let has_due_timers = each.timers.is_due(Instant::now());
-    if each.reactor.sources() > 0 || has_due_timers {
-        each.signal(signal::TURN);
+
+    /// One look at everything. Whether anything ran.
+    fn look(&mut self, shared: &Shared) -> bool {
+        if shared.is_watched() {
+            let now = Instant::now();
+            let is_first = self.seen.is_empty();
+            self.seen.resize(shared.loops.len(), Seen { progress: (0, 0), since: now, is_reported: false });
+            for each in &shared.loops {
+                self.look_at(shared, each, now, is_first);
+            }
+        }
+        if shared.blocking.needs_attention() {
+            shared.blocking.grow_if_stalled(Instant::now());
+        }
+        is_active(shared)
     }
-    let is_stalled = now.0 == before.0;
-    if is_stalled && (each.reactor.sources() > 0 || has_due_timers || !each.next.is_empty() || each.has_stealable()) {
-        shared.send_rescuer(each.index);
+
+    /// One look at one loop: what it needs, given what it had done at the last look.
+    fn look_at(&mut self, shared: &Shared, each: &LoopShared, now: Instant, is_first: bool) {
+        let progress = each.progress.read();
+        let before = self.seen[each.index];
+        if progress != before.progress || is_first {
+            self.seen[each.index] = Seen { progress, since: now, is_reported: false };
+        }
+        if is_first || !is_running(each, shared) || progress.1 != before.progress.1 {
+            return;
+        }
+        let is_stalled = progress.0 == before.progress.0;
+        let has_waiting = each.reactor.sources() > 0 || each.timers.is_due(now);
+        if has_waiting {
+            each.signal(signal::TURN);
+        }
+        if is_stalled && (has_waiting || !each.next.is_empty() || each.has_stealable()) {
+            shared.send_rescuer(each.index);
+        }
+        if let Some(threshold) = shared.settings.slow_poll
+            && is_stalled
+            && !before.is_reported
+            && now.saturating_duration_since(before.since) >= threshold
+        {
+            self.seen[each.index].is_reported = true;
+            self.report(shared, each, now.saturating_duration_since(before.since));
+        }
+    }
+
+    fn report(&mut self, shared: &Shared, each: &LoopShared, elapsed: Duration) {
+        let Some(address) = each.progress.polled() else { return };
+        let now = Instant::now();
+        if now.saturating_duration_since(self.reports.0) >= Duration::from_secs(1) {
+            self.reports = (now, 0);
+        }
+        if self.reports.1 >= REPORTS_MAX {
+            self.suppressed += 1;
+            return;
+        }
+        self.reports.1 += 1;
+        let (what, found) = if address == MAIN_FUTURE {
+            (Polled::MainFuture, each.main_location().map(|location| (None, location)))
+        } else {
+            (Polled::Task, shared.find_task(address))
+        };
+        let (name, location) = found.map_or((None, None), |(name, location)| (name, Some(location)));
+        let suppressed = std::mem::take(&mut self.suppressed);
+        let slow = SlowPoll { what, name, location, elapsed, worker: each.index, suppressed };
+        report::report_slow_poll(shared.settings.on_slow_poll.as_ref(), &slow);
     }
 }

@@ -53,11 +53,16 @@ const CHECK_INTERVAL_MAX: u32 = 128;
 pub(crate) struct Progress {
     polls: AtomicUsize,
     turns: AtomicUsize,
+    /// What is being polled: the address of a task, [`MAIN_FUTURE`], or 0 between two polls.
+    polled: AtomicUsize,
 }
+
+/// Stands for the main future in [`Progress::polled`]; no task has an odd address.
+pub(crate) const MAIN_FUTURE: usize = 1;
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Progress { polls: AtomicUsize::new(0), turns: AtomicUsize::new(0) }
+        Progress { polls: AtomicUsize::new(0), turns: AtomicUsize::new(0), polled: AtomicUsize::new(0) }
     }
 
     #[inline]
@@ -68,12 +73,33 @@ impl Progress {
         counter.store(before.wrapping_add(1), Relaxed);
     }
 
+    /// Owner thread only: a poll begins.
+    #[inline]
+    fn begin_poll(&self, polled: usize) {
+        Progress::count(&self.polls);
+        // Ordering: Relaxed: the monitor looks the address up among the live tasks and never follows it.
+        self.polled.store(polled, Relaxed);
+    }
+
+    /// Owner thread only: the poll is over.
+    #[inline]
+    fn end_poll(&self) {
+        // Ordering: Relaxed: as in `begin_poll`.
+        self.polled.store(0, Relaxed);
+    }
+
     /// Polls begun and turns made so far, modulo the word.
     pub(crate) fn read(&self) -> (usize, usize) {
         // Ordering: Relaxed: a hint for the monitor.
         let polls = self.polls.load(Relaxed);
         // Ordering: Relaxed: as above.
         (polls, self.turns.load(Relaxed))
+    }
+
+    /// What is being polled now, if anything.
+    pub(crate) fn polled(&self) -> Option<usize> {
+        // Ordering: Relaxed: a hint for the monitor.
+        Some(self.polled.load(Relaxed)).filter(|&polled| polled != 0)
     }
 }
 
@@ -144,7 +170,9 @@ impl Worker {
     /// THE loop. `on_signals` hears what other threads left for this one, and ends the loop by answering.
     pub(crate) fn run<R>(&self, mut on_signals: impl FnMut(u32) -> Option<R>) -> R {
         let _restore = current::drive(self);
-        self.shared.monitor.stir();
+        if self.shared.is_watched() {
+            self.shared.monitor.stir();
+        }
         loop {
             let signals = self.home.take_signals();
             if signals != 0 {
@@ -231,11 +259,21 @@ impl Worker {
 
     #[inline]
     fn run_task(&self, (runnable, origin): (Runnable, Origin)) {
-        Progress::count(&self.home.progress.polls);
-        match runnable.run() {
+        self.home.progress.begin_poll(runnable.address());
+        let outcome = runnable.run();
+        self.home.progress.end_poll();
+        match outcome {
             Outcome::Idle | Outcome::Finished => {}
             Outcome::Reschedule(runnable) => self.reschedule(runnable, origin),
         }
+    }
+
+    /// Polls the main future, under the eyes of the monitor.
+    pub(crate) fn poll_main<R>(&self, poll: impl FnOnce() -> R) -> R {
+        self.home.progress.begin_poll(MAIN_FUTURE);
+        let polled = poll();
+        self.home.progress.end_poll();
+        polled
     }
 
     /// The task was woken while it ran: it goes to the back. A peer is told only if it has company: alone, it is run next by this loop.
@@ -425,7 +463,7 @@ impl Worker {
         };
         self.last_check.set((self.tick.get(), Instant::now()));
         self.next_check.set(self.tick.get().wrapping_add(CHECK_INTERVAL_MAX / 4));
-        if self.shared.loops.len() > 1 {
+        if self.shared.is_watched() {
             self.shared.monitor.stir();
             if let Some(stalled) = self.home.take_rescue() {
                 self.rescue(&self.shared.loops[stalled]);

@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code, reason = "an intrusive list of type-erased tasks")]
 
+use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::TaskRef;
@@ -117,6 +118,23 @@ impl Registry {
             unsafe { release(task) };
         }
         lines
+    }
+
+    /// Name and spawn location of the task at `address`, if it is among the `limit` tasks that were spawned last. The lock is held for the
+    /// search, which is for reports only.
+    pub(crate) fn find(&self, address: usize, limit: usize) -> Option<(Option<String>, &'static Location<'static>)> {
+        let list = self.list.lock();
+        let mut next = list.head;
+        for _ in 0..limit {
+            let task = next?;
+            if task.addr().get() == address {
+                // SAFETY: the list holds a reference to what is in it, and the lock is held.
+                let label = unsafe { &task.as_ref().label };
+                return Some((label.name().map(str::to_owned), label.location()));
+            }
+            links(task, |links| next = links.next);
+        }
+        None
     }
 
     /// A new reference to each task in the list.

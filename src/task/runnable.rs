@@ -71,6 +71,12 @@ impl Runnable {
         unsafe { (vtable.run)(header) }
     }
 
+    /// Identifies the task among the live ones.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.0.addr().get()
+    }
+
     /// A reference to the task, without the right to run it.
     pub(crate) fn reference(&self) -> AbortHandle {
         // SAFETY: a Runnable is a reference, from which another is made.
