@@ -255,7 +255,10 @@ async fn count_primes(below: u32) -> usize {
     const PIECE: usize = 32 * 1024;
     let below = below as usize;
     let is_divisible = |candidate: usize, divisors: &[usize]| {
-        divisors.iter().take_while(|&divisor| divisor * divisor <= candidate).any(|divisor| candidate % divisor == 0)
+        divisors
+            .iter()
+            .take_while(|&divisor| divisor * divisor <= candidate)
+            .any(|&divisor| candidate.is_multiple_of(divisor))
     };
     let mut divisors: Vec<usize> = Vec::new();
     for candidate in (2..).take_while(|candidate| candidate * candidate < below) {

@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 
 use crate::time::{self, Sleep};
 
-/// Runs hyper's background futures as detached tasks: a [`hyper::rt::Executor`](::hyper::rt::Executor).
+/// Runs hyper's background futures as detached tasks: a [`hyper::rt::Executor`].
 ///
 /// # Panics
 ///
@@ -78,7 +78,7 @@ where
     }
 }
 
-/// Gives hyper the timers of eddies: a [`hyper::rt::Timer`](::hyper::rt::Timer). Without one hyper knows no time limits at all; [`serve`] always
+/// Gives hyper the timers of eddies: a [`hyper::rt::Timer`]. Without one hyper knows no time limits at all; [`serve`] always
 /// sets it.
 ///
 /// ```
