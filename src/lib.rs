@@ -45,7 +45,7 @@ pub use blocking::BlockingCounters;
 pub use error::{Elapsed, NoRuntime, Overloaded, StillRunning, TaskError};
 pub use report::{Exception, ExceptionKind, SlowPoll};
 #[cfg(not(eddies_loom))]
-pub use runtime::{Builder, EnterGuard, LoopHandle, Runtime};
+pub use runtime::{Builder, EnterGuard, LoopHandle, Runtime, block_in_place};
 #[cfg(not(eddies_loom))]
 pub use spawn::{TaskBuilder, YieldNow, run, spawn, spawn_blocking, spawn_local, try_spawn_blocking, yield_now};
 pub use task::{AbortHandle, Task, TaskId};

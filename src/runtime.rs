@@ -66,10 +66,12 @@ impl Runtime {
     pub(crate) fn start(shared: Arc<Shared>) -> io::Result<Runtime> {
         let runtime = Runtime { shared, is_shut_down: false };
         let shared = &runtime.shared;
-        for index in 1..shared.loops.len() {
+        for index in 1..shared.settings.workers {
             let seat = shared.seats.take(index).expect("a new runtime's seats are free");
             let of_thread = shared.clone();
-            shared.start_thread(index, move || Worker::new(of_thread, seat).run_until_closed(false))?;
+            shared.start_thread(format!("{}-{index}", shared.settings.thread_name), move || {
+                Worker::new(of_thread, seat).run_until_closed(false)
+            })?;
         }
         Ok(runtime)
     }
@@ -80,10 +82,13 @@ impl Runtime {
     /// runtime of one worker has no other thread: its tasks rest until the next `block_on`. Several threads may block on one runtime at once;
     /// one of them sits in loop 0, the others wait for their future without a loop of their own.
     ///
+    /// Inside of async code it blocks a worker, as [`block_in_place`](crate::block_in_place) does, and the worker's peers take over its work for
+    /// that time. Prefer to `.await` there: only so many workers can be blocked at once before the runtime stands still.
+    ///
     /// # Panics
     ///
-    /// Inside of async code, which must not block: `.await` the future there, or move the call into
-    /// [`spawn_blocking`](crate::spawn_blocking). A panic of the future itself passes through.
+    /// Inside of async code on a thread whose work nobody could take over: in a runtime of one worker, and in a `block_on` that has no loop of its
+    /// own. A panic of the future itself passes through.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         block_on(&self.shared, future)
@@ -106,7 +111,7 @@ impl Runtime {
 
     /// The number of loops.
     pub fn workers(&self) -> usize {
-        self.shared.loops.len()
+        self.shared.settings.workers
     }
 
     /// Ends the runtime: no new task is taken, every task is aborted and its future dropped, queued blocking jobs are cancelled, running ones
@@ -132,7 +137,7 @@ impl Runtime {
         {
             let shared = self.shared.clone();
             let closer = move || Worker::new(shared, seat).run_until_closed(false);
-            if let Err(error) = self.shared.start_thread(0, closer) {
+            if let Err(error) = self.shared.start_thread(format!("{}-0", self.shared.settings.thread_name), closer) {
                 self.shared.report_loop_error("starting the thread that ends the tasks of loop 0", &error);
             }
         }
@@ -154,9 +159,12 @@ fn finish(shared: &Arc<Shared>, began: Instant, timeout: Duration) -> Result<(),
     let deadline = began.checked_add(timeout);
     let mut what = Vec::new();
     if shared.await_threads(deadline) {
+        // The monitor may have started a spare worker in the last moment; now it starts no more.
+        shared.monitor.stop();
+        shared.await_threads(None);
         shared.join_threads();
         let mut wakers = Vec::new();
-        for each in &shared.loops {
+        for each in shared.in_use() {
             each.reactor.shutdown(&mut wakers);
             wakers.extend(each.timers.close());
         }
@@ -195,7 +203,7 @@ impl Drop for Runtime {
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime")
-            .field("workers", &self.shared.loops.len())
+            .field("workers", &self.shared.settings.workers)
             .field("live_tasks", &self.shared.live_tasks())
             .finish_non_exhaustive()
     }
@@ -203,12 +211,15 @@ impl fmt::Debug for Runtime {
 
 #[track_caller]
 pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
-    assert!(
-        !current::is_driving(),
-        "`block_on` was called inside of async code, where it would block thread `{}` of a runtime and all that is pinned to it: `.await` \
-         the future instead, or move the call into `eddies::spawn_blocking`",
-        thread::current().name().unwrap_or("unnamed")
-    );
+    if current::is_driving() {
+        assert!(
+            current::with_worker(|worker| worker.is_some_and(Worker::can_lend)),
+            "`block_on` was called inside of async code on thread `{}`, whose work no other thread could take over meanwhile (its runtime has \
+             one worker, or the thread runs no loop): `.await` the future instead, or move the call into `eddies::spawn_blocking`",
+            thread::current().name().unwrap_or("unnamed")
+        );
+        return block_in_place(|| block_on(shared, future));
+    }
     let mut future = pin!(future);
     let handler = shared.settings.exception_handler.clone();
     let _handler = RestoreHandler(report::set_thread_handler(handler));
@@ -247,6 +258,30 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
             Poll::Ready(output) => Some(output),
             Poll::Pending => None,
         }
+    })
+}
+
+/// Runs `f`, which blocks the thread or computes for long, in the middle of a task, and has the worker's peers take over its work at once
+/// instead of after the monitor has noticed: queued tasks, ready sockets, due timers. If no peer is free a spare worker starts.
+///
+/// What is pinned to this thread waits: its local tasks, the main future if it is there, the task that calls. On a thread that is no worker, and
+/// in a runtime of one worker, `f` is simply run. [`spawn_blocking`](crate::spawn_blocking) costs less where the closure can be `'static`.
+///
+/// ```
+/// eddies::run(async {
+///     let mut text = String::new();
+///     eddies::block_in_place(|| text.push_str("borrowed, and blocking"));
+///     assert!(text.starts_with("borrowed"));
+/// });
+/// ```
+pub fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
+    current::with_worker(|worker| match worker {
+        Some(worker) if worker.can_lend() => {
+            let _lent = worker.lend();
+            let _restore = current::stop_driving();
+            coop::without_budget(f)
+        }
+        _ => f(),
     })
 }
 

@@ -62,6 +62,8 @@ pub(crate) type ThreadHook = std::sync::Arc<dyn Fn() + Send + Sync>;
 /// What the builder was told; never changes afterwards.
 pub(crate) struct Settings {
     pub(crate) workers: usize,
+    /// Most spare workers at a time.
+    pub(crate) spare_workers: usize,
     pub(crate) thread_name: String,
     pub(crate) thread_stack_size: Option<usize>,
     pub(crate) on_thread_start: Option<ThreadHook>,
@@ -78,7 +80,10 @@ pub(crate) struct Settings {
 
 /// What the loops of one runtime share.
 pub(crate) struct Shared {
-    pub(crate) loops: Box<[Arc<LoopShared>]>,
+    /// The workers' loops, and after them those of the spare workers.
+    loops: Box<[Arc<LoopShared>]>,
+    /// How many of the loops have ever had a thread: nobody looks at the others. Raised under the lock of the seats.
+    in_use: AtomicUsize,
     pub(crate) sleep: Arc<Sleep>,
     pub(crate) blocking: blocking::Pool<Job>,
     pub(crate) monitor: Arc<Monitor>,
@@ -133,6 +138,8 @@ pub(crate) struct LoopShared {
     rescue: AtomicUsize,
     /// Whether a thread is in the seat. Written by that thread, read by the monitor and by who places work from outside.
     is_occupied: AtomicBool,
+    /// Whether the owner is in `block_in_place`. Written by the owner, read by the monitor, which takes it for stalled at once.
+    is_lent: AtomicBool,
     /// Where `block_on` was called, while its thread is in the seat; for reports. Written by that thread, read by the monitor.
     main_location: Mutex<Option<&'static Location<'static>>>,
 }
@@ -196,6 +203,16 @@ impl LoopShared {
         self.is_occupied.load(Acquire)
     }
 
+    pub(crate) fn set_lent(&self, is_lent: bool) {
+        // Ordering: Release pairs with the Acquire in `is_lent`: a hint for the monitor.
+        self.is_lent.store(is_lent, Release);
+    }
+
+    pub(crate) fn is_lent(&self) -> bool {
+        // Ordering: Acquire pairs with the Release in `set_lent`.
+        self.is_lent.load(Acquire)
+    }
+
     /// Whether a thief could find something here: ordered by the caller's fence.
     pub(crate) fn has_stealable(&self) -> bool {
         use crate::queue::DequeStealer;
@@ -216,23 +233,22 @@ impl Wake for LoopShared {
 
 impl Shared {
     /// A runtime's shared part, with no thread in any seat.
-    pub(crate) fn new(settings: Settings) -> io::Result<Arc<Shared>> {
-        let sleep = Arc::new(Sleep::new(settings.workers));
+    pub(crate) fn new(settings: Settings) -> Arc<Shared> {
+        let total = settings.workers + settings.spare_workers;
+        let sleep = Arc::new(Sleep::new(total));
         let monitor = Arc::new(Monitor::new());
-        let mut parts = Vec::with_capacity(settings.workers);
-        for _ in 0..settings.workers {
-            parts.push((DefaultDeque::<Runnable>::new(), Arc::new(Reactor::new(worker::EVENTS)?)));
-        }
         let shared = Arc::new_cyclic(|shared| {
             let blocking = home::blocking_pool(&settings, monitor.clone(), shared.clone());
-            let mut seats = Vec::with_capacity(settings.workers);
-            let mut loops = Vec::with_capacity(settings.workers);
-            for (index, (deque, reactor)) in parts.into_iter().enumerate() {
-                loops.push(Arc::new(LoopShared::new(index, shared.clone(), sleep.clone(), reactor, deque.stealer())));
+            let mut seats = Vec::with_capacity(total);
+            let mut loops = Vec::with_capacity(total);
+            for index in 0..total {
+                let deque = DefaultDeque::<Runnable>::new();
+                loops.push(Arc::new(LoopShared::new(index, shared.clone(), sleep.clone(), deque.stealer())));
                 seats.push(seat::Seat::new(index, deque));
             }
             Shared {
                 loops: loops.into(),
+                in_use: AtomicUsize::new(settings.workers),
                 sleep,
                 blocking,
                 monitor,
@@ -246,7 +262,35 @@ impl Shared {
             }
         });
         shared.monitor.watch(Arc::downgrade(&shared));
-        Ok(shared)
+        shared
+    }
+
+    /// The loop with this index.
+    pub(crate) fn at(&self, index: usize) -> &Arc<LoopShared> {
+        &self.loops[index]
+    }
+
+    /// The loops of the workers: those that sockets, timers and tasks belong to.
+    pub(crate) fn workers(&self) -> &[Arc<LoopShared>] {
+        &self.loops[..self.settings.workers]
+    }
+
+    /// The loops of the spare workers.
+    pub(crate) fn spares(&self) -> &[Arc<LoopShared>] {
+        &self.loops[self.settings.workers..]
+    }
+
+    /// All loops that a thread has ever sat in, and the workers'.
+    pub(crate) fn in_use(&self) -> &[Arc<LoopShared>] {
+        // Ordering: Acquire pairs with the Release in `put_to_use`. A thread that sees less looks at less: the spare worker whose loop it
+        // misses publishes what it has when it comes and when it goes.
+        &self.loops[..self.in_use.load(Acquire)]
+    }
+
+    /// Loop `index` gets a thread for the first time.
+    pub(crate) fn put_to_use(&self, index: usize) {
+        // Ordering: Release pairs with the Acquire in `in_use`.
+        self.in_use.fetch_max(index + 1, Release);
     }
 
     /// Work that any loop may take was made visible: wakes a sleeper if nobody searches. Any thread that keeps the runtime alive.
@@ -275,14 +319,15 @@ impl Shared {
     pub(crate) fn pick_loop(&self) -> &Arc<LoopShared> {
         // Ordering: Relaxed: a counter; it publishes nothing.
         let start = self.next_loop.fetch_add(1, Relaxed);
-        let count = self.loops.len();
-        let occupied = (0..count).map(|i| &self.loops[(start.wrapping_add(i)) % count]).find(|l| l.is_occupied());
-        occupied.unwrap_or(&self.loops[start % count])
+        let workers = self.workers();
+        let count = workers.len();
+        let occupied = (0..count).map(|i| &workers[(start.wrapping_add(i)) % count]).find(|each| each.is_occupied());
+        occupied.unwrap_or(&workers[start % count])
     }
 
     /// The monitor asks one sleeping loop to help `stalled`. `false`: none sleeps.
     pub(crate) fn send_rescuer(&self, stalled: usize) -> bool {
-        for helper in &self.loops {
+        for helper in self.in_use() {
             if helper.index != stalled && self.sleep.is_idle(helper.index) && self.sleep.claim(helper.index) {
                 // Ordering: Release pairs with the Acquire in `take_rescue`; the notice orders it too.
                 helper.rescue.store(stalled + 1, Release);
@@ -296,6 +341,16 @@ impl Shared {
     pub(crate) fn is_closing(&self) -> bool {
         // Ordering: Acquire pairs with the Release in `begin_shutdown`: who sees it sees closed registries.
         self.is_closing.load(Acquire)
+    }
+
+    /// Whether some other thread can take over a loop's work.
+    pub(crate) fn has_peers(&self) -> bool {
+        self.loops.len() > 1
+    }
+
+    /// Whether no loop is there to take over work: each one with a thread is lent. What is stalled in a poll the monitor knows.
+    pub(crate) fn all_stalled(&self) -> bool {
+        self.in_use().iter().filter(|each| each.is_occupied()).all(|each| each.is_lent())
     }
 
     /// How many tasks live.
@@ -365,7 +420,7 @@ impl Shared {
         true
     }
 
-    /// Whether the monitor looks at the loops. In a runtime of one there is no peer to send; only slow polls are of interest.
+    /// Whether the monitor looks at the loops. In a runtime of one without spares there is no peer to send; only slow polls are of interest.
     pub(crate) fn is_watched(&self) -> bool {
         self.loops.len() > 1 || self.settings.slow_poll.is_some()
     }
@@ -409,12 +464,12 @@ impl Drop for Shared {
 }
 
 impl LoopShared {
-    fn new(index: usize, shared: Weak<Shared>, sleep: Arc<Sleep>, reactor: Arc<Reactor>, stealer: TaskStealer) -> Self {
+    fn new(index: usize, shared: Weak<Shared>, sleep: Arc<Sleep>, stealer: TaskStealer) -> Self {
         LoopShared {
             index,
             shared,
             sleep,
-            reactor,
+            reactor: Arc::new(Reactor::new(worker::EVENTS)),
             timers: Arc::new(Timers::new(Instant::now())),
             inbox: CachePadded::new(Inbox::new()),
             pinned_inbox: Inbox::new(),
@@ -427,6 +482,7 @@ impl LoopShared {
             progress: CachePadded::new(worker::Progress::new()),
             rescue: AtomicUsize::new(0),
             is_occupied: AtomicBool::new(false),
+            is_lent: AtomicBool::new(false),
             main_location: Mutex::new(None),
         }
     }

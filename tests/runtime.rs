@@ -289,8 +289,8 @@ fn abort_cancels_a_task_wherever_it_is() {
 }
 
 #[test]
-fn nested_block_on_is_an_error_that_names_the_call_site() {
-    let rt = runtime(2);
+fn nested_block_on_without_peers_is_an_error_that_tells_the_way_out() {
+    let rt = runtime(1);
     let caught = rt.block_on(async {
         std::panic::catch_unwind(|| {
             eddies::run(async {});
@@ -298,6 +298,21 @@ fn nested_block_on_is_an_error_that_names_the_call_site() {
     });
     let text = *caught.unwrap_err().downcast::<String>().unwrap();
     assert!(text.contains("`block_on` was called inside of async code") && text.contains("spawn_blocking"), "{text}");
+}
+
+#[test]
+fn nested_block_on_works_where_peers_take_over() {
+    let rt = runtime(2);
+    let handle = rt.handle();
+    let sum = rt.block_on(async move {
+        // In the main future, in a task, and in one that blocks on another runtime. What they wait for runs on the same runtime.
+        let here = handle.block_on(async { spawn(async { 1 }).await.unwrap() });
+        let of_task = handle.clone();
+        let there = spawn(async move { of_task.block_on(async { spawn(async { 2 }).await.unwrap() }) }).await.unwrap();
+        let other = spawn(async { eddies::run(async { spawn(async { 4 }).await.unwrap() }) }).await.unwrap();
+        here + there + other
+    });
+    assert_eq!(sum, 7);
 }
 
 #[test]

@@ -41,7 +41,9 @@ impl Count {
 }
 
 fn reactor() -> Arc<Reactor> {
-    Arc::new(Reactor::new(256).unwrap())
+    let reactor = Arc::new(Reactor::new(256));
+    reactor.open().unwrap();
+    reactor
 }
 
 fn pair() -> (UnixStream, UnixStream) {

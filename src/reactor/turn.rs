@@ -15,7 +15,7 @@ use mio::{Interest, Token};
 use super::readiness::{Readiness, Source, shut_down_error};
 use super::registration::Registration;
 use super::table::{NoSlot, SourceToken, Table};
-use crate::loom::{Arc, Mutex};
+use crate::loom::{Arc, Mutex, OnceLock};
 
 /// The token of the reactor's own waker. No source has it: see `table.rs::insert`.
 const WAKE: Token = Token(usize::MAX);
@@ -34,35 +34,54 @@ struct Turn {
     wake_is_owed: bool,
 }
 
-/// One event loop's window to the kernel. Any thread.
-pub(crate) struct Reactor {
+/// The kernel's side of a reactor, opened when the first descriptor is registered: a loop without sockets holds no descriptor of its own.
+pub(super) struct Opened {
     /// The turn lock. Taken by the owner for as long as it waits, by thieves with `try_lock` only.
     turn: Mutex<Turn>,
     /// Adds and removes descriptors, without the turn lock. Written never.
     registry: mio::Registry,
     /// Ends a turn. Written never.
     waker: mio::Waker,
-    /// Who is registered.
+}
+
+impl Opened {
+    fn new(event_capacity: usize) -> io::Result<Opened> {
+        let poll = mio::Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let waker = mio::Waker::new(&registry, WAKE)?;
+        let events = mio::Events::with_capacity(event_capacity);
+        Ok(Opened { turn: Mutex::new(Turn { poll, events, wake_is_owed: false }), registry, waker })
+    }
+}
+
+/// One event loop's window to the kernel. Any thread.
+pub(crate) struct Reactor {
+    event_capacity: usize,
+    /// Set once, under the lock `opening`; read by anybody.
+    opened: OnceLock<Opened>,
+    opening: Mutex<()>,
+    /// Who is registered. Nobody is before `opened` is set.
     table: Table,
 }
 
 impl Reactor {
-    /// A reactor that takes at most `event_capacity` events per turn (brought into 256..=1024).
-    ///
-    /// # Errors
-    ///
-    /// The system has no descriptors left for the epoll instance and its waker.
-    pub(crate) fn new(event_capacity: usize) -> io::Result<Reactor> {
-        let poll = mio::Poll::new()?;
-        let registry = poll.registry().try_clone()?;
-        let waker = mio::Waker::new(&registry, WAKE)?;
-        let events = mio::Events::with_capacity(event_capacity.clamp(EVENTS_MIN, EVENTS_MAX));
-        Ok(Reactor {
-            turn: Mutex::new(Turn { poll, events, wake_is_owed: false }),
-            registry,
-            waker,
-            table: Table::new(),
-        })
+    /// A reactor that takes at most `event_capacity` events per turn (brought into 256..=1024). It holds no descriptor yet.
+    pub(crate) fn new(event_capacity: usize) -> Reactor {
+        let event_capacity = event_capacity.clamp(EVENTS_MIN, EVENTS_MAX);
+        Reactor { event_capacity, opened: OnceLock::new(), opening: Mutex::new(()), table: Table::new() }
+    }
+
+    /// The kernel's side, opened now if it was not.
+    pub(super) fn open(&self) -> io::Result<&Opened> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let _opening = self.opening.lock();
+        if self.opened.get().is_none() {
+            let opened = Opened::new(self.event_capacity)?;
+            self.opened.get_or_init(|| opened);
+        }
+        Ok(self.opened.get().expect("it was set above, or by whoever held the lock before"))
     }
 
     /// Owner thread only: waits until something is ready, `timeout` passes (`None`: no limit) or [`wake`](Reactor::wake) is called; adds
@@ -73,14 +92,15 @@ impl Reactor {
     ///
     /// What the kernel's wait reports, but for an interruption by a signal, which ends the turn with no events.
     pub(crate) fn turn(&self, timeout: Option<Duration>, wakers: &mut Vec<Waker>) -> io::Result<usize> {
+        let Some(opened) = self.opened.get() else { return Ok(0) };
         let mut turn = if timeout == Some(Duration::ZERO) {
-            match self.turn.try_lock() {
+            match opened.turn.try_lock() {
                 Some(turn) => turn,
                 // A thief is in there and takes what is ready; a busy owner need not wait for it.
                 None => return Ok(0),
             }
         } else {
-            self.turn.lock()
+            opened.turn.lock()
         };
         let timeout = if std::mem::take(&mut turn.wake_is_owed) { Some(Duration::ZERO) } else { timeout };
         let (events, _) = self.turn_locked(&mut turn, timeout, wakers)?;
@@ -89,7 +109,7 @@ impl Reactor {
 
     /// Any thread: takes what is ready now, in the owner's place. `None` if somebody is in a turn, and so takes care of it.
     pub(crate) fn try_turn(&self, wakers: &mut Vec<Waker>) -> Option<usize> {
-        let mut turn = self.turn.try_lock()?;
+        let mut turn = self.opened.get()?.turn.try_lock()?;
         // An error leaves the events where they are; the owner's next turn will meet it too, and report it.
         let (events, is_woken) = self.turn_locked(&mut turn, Some(Duration::ZERO), wakers).unwrap_or((0, false));
         // R5: the kernel reports a wake-up once, and this one was for the owner.
@@ -127,7 +147,8 @@ impl Reactor {
 
     /// Any thread: ends the turn that the owner is in, or else its next one. One system call; calls before that turn ends count as one.
     pub(crate) fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
+        let Some(opened) = self.opened.get() else { return };
+        if let Err(error) = opened.waker.wake() {
             // A full counter (EAGAIN) is not an error: mio resets it and writes again. What is left is a closed or exhausted kernel object,
             // of which the sleeping owner cannot be told; a panic here would only add a second victim.
             eprintln!("eddies: an event loop could not be woken: {error}");
@@ -141,15 +162,17 @@ impl Reactor {
     /// # Errors
     ///
     /// The kernel cannot wait for this kind of file (`PermissionDenied` for a regular one), has no room for it, or knows it already; or the
-    /// reactor is shut down. Nothing is left behind.
+    /// reactor is shut down. For the first socket of a loop: the system has no descriptors left for the epoll instance and its waker. Nothing is
+    /// left behind.
     pub(crate) fn register(self: &Arc<Self>, fd: RawFd) -> io::Result<Registration> {
+        let opened = self.open()?;
         let source = Arc::new(Source::new());
         let token = self.table.insert(source.clone()).map_err(|error| match error {
             NoSlot::ShutDown => shut_down_error(),
             NoSlot::Full => io::Error::other("one event loop cannot hold that many sockets"),
         })?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.registry.register(&mut SourceFd(&fd), Token(token.to_usize()), interest) {
+        if let Err(error) = opened.registry.register(&mut SourceFd(&fd), Token(token.to_usize()), interest) {
             self.table.remove(token);
             return Err(error);
         }
@@ -159,7 +182,9 @@ impl Reactor {
     /// Any thread: the registration's end. After it no event is produced for `fd`, and one that was produced already finds nobody.
     pub(super) fn deregister(&self, fd: RawFd, token: SourceToken) {
         // R4: the kernel first. It fails only if `fd` was closed behind the registration's back, and then there is nothing to remove.
-        let _ = self.registry.deregister(&mut SourceFd(&fd));
+        if let Some(opened) = self.opened.get() {
+            let _ = opened.registry.deregister(&mut SourceFd(&fd));
+        }
         let source = self.table.remove(token);
         drop(source);
     }

@@ -26,6 +26,7 @@ const SLOW_POLL: Duration = Duration::from_secs(1);
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     workers: Option<usize>,
+    spare_workers: Option<usize>,
     thread_name: String,
     thread_stack_size: Option<usize>,
     blocking_threads: usize,
@@ -43,6 +44,7 @@ impl Builder {
     pub(super) fn new() -> Self {
         Builder {
             workers: None,
+            spare_workers: None,
             thread_name: "eddies".to_owned(),
             thread_stack_size: None,
             blocking_threads: 512,
@@ -66,7 +68,17 @@ impl Builder {
         self
     }
 
-    /// The first part of the names of the runtime's threads. Default: `eddies`, which gives `eddies-1`, `eddies-blocking-0`, `eddies-monitor`.
+    /// Most spare workers at a time: threads that start when every worker is held by a long poll while work waits, take it over, and end when
+    /// they have been idle for some fifty milliseconds. 0 switches them off. A runtime of one worker has none unless asked for: it is
+    /// single-threaded.
+    ///
+    /// Default: four times the workers.
+    pub fn spare_workers(mut self, spare_workers: usize) -> Self {
+        self.spare_workers = Some(spare_workers);
+        self
+    }
+
+    /// The first part of the names of the runtime's threads. Default: `eddies`, which gives `eddies-1`, `eddies-blocking-0`, `eddies-monitor`, `eddies-spare-0`.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = name.into();
         self
@@ -185,6 +197,13 @@ impl Builder {
         if !(1..=WORKERS_MAX).contains(&workers) {
             return Err(invalid(format!("a runtime has 1 to {WORKERS_MAX} workers, not {workers}")));
         }
+        let spare_workers = self.spare_workers.unwrap_or(if workers == 1 { 0 } else { 4 * workers });
+        if spare_workers > 4 * WORKERS_MAX {
+            return Err(invalid(format!(
+                "a runtime has at most {} spare workers, not {spare_workers}",
+                4 * WORKERS_MAX
+            )));
+        }
         if self.blocking_threads == 0 {
             return Err(invalid("the blocking pool needs at least one thread".to_owned()));
         }
@@ -197,6 +216,7 @@ impl Builder {
         let slow_poll = threshold.or(by_default).filter(|&threshold| threshold != Duration::MAX);
         let settings = Settings {
             workers,
+            spare_workers,
             thread_name: self.thread_name,
             thread_stack_size: self.thread_stack_size,
             on_thread_start: self.on_thread_start,
@@ -209,7 +229,7 @@ impl Builder {
             blocking_queue: self.blocking_queue,
             blocking_keep_alive: self.blocking_keep_alive,
         };
-        Runtime::start(Shared::new(settings)?)
+        Runtime::start(Shared::new(settings))
     }
 }
 

@@ -94,7 +94,7 @@ impl LoopHandle {
     ///
     /// # Panics
     ///
-    /// Inside of async code.
+    /// As [`Runtime::block_on`](crate::Runtime::block_on).
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         super::block_on(&self.shared, future)
@@ -109,7 +109,7 @@ impl LoopHandle {
 
     /// The number of loops.
     pub fn workers(&self) -> usize {
-        self.shared.loops.len()
+        self.shared.settings.workers
     }
 
     /// What the blocking pool's threads and queue look like now.

@@ -68,7 +68,7 @@ pub(crate) fn runtime(operation: &'static str) -> Result<Arc<Shared>, NoRuntime>
 /// The loop that serves this thread: its own if it is a worker, else the next in turn of the runtime it is inside of.
 pub(crate) fn home(operation: &'static str) -> Result<Arc<LoopShared>, NoRuntime> {
     with(|place| match place {
-        Place::Worker(worker) => Ok(worker.home().clone()),
+        Place::Worker(worker) => Ok(worker.service_home().clone()),
         Place::Entered(shared) => Ok(shared.pick_loop().clone()),
         Place::Outside => Err(NoRuntime::new(operation)),
     })
@@ -116,6 +116,11 @@ pub(crate) fn drive(worker: &Worker) -> Restore<'_> {
 /// This thread blocks on a main future of `shared` without a seat, until the guard is dropped.
 pub(crate) fn drive_without_seat(shared: &Arc<Shared>) -> Restore<'static> {
     replace(ptr::null(), Some(shared.clone()), true)
+}
+
+/// This thread may block until the guard is dropped; its worker's work has been given to others.
+pub(crate) fn stop_driving() -> Restore<'static> {
+    replace(WORKER.with(Cell::get), None, false)
 }
 
 /// This thread is inside `shared` until the guard is dropped.

@@ -109,7 +109,7 @@ impl Schedule for LocalHome {
         // H2, as in `schedule_from_outside`. A local task whose thread is gone must not be dropped on another one.
         let Some(shared) = home.shared.upgrade() else { return std::mem::forget(runnable) };
         if home.pinned_inbox.push(runnable) {
-            shared.loops[home.index].nudge();
+            shared.at(home.index).nudge();
         }
     }
 
@@ -134,7 +134,7 @@ impl Worker {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let home = self.home();
+        let home = self.service_home();
         let (runnable, task) = task::spawn(future, Home::of(home), spawn.name, spawn.location, true);
         if home.registry.insert(runnable.task_ref()) {
             self.schedule(runnable);

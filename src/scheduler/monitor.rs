@@ -10,7 +10,11 @@
 //!   publishes the address of what it polls with one plain store; the monitor looks it up in the registries, and never follows it;
 //! - the blocking pool, when jobs are queued and no thread takes them, is let grow.
 //!
-//! The monitor never touches a queue itself. When it has seen nobody run for [`QUIET_TICKS`] ticks it sleeps for good, and the first worker to
+//! - when every loop that runs is stalled and none sleeps, it asks the workers' reactors and timers itself who is to be woken, and if work
+//!   waits then it starts a *spare worker*: one more loop, which takes over what it finds and is sent home after [`SPARE_IDLE_TICKS`] without a
+//!   poll. Sockets, timers and tasks that are made on a spare worker belong to the loop of a worker, for a spare is not there to stay.
+//!
+//! When it has seen nobody run for [`QUIET_TICKS`] ticks it sleeps for good, and the first worker to
 //! wake rouses it ([`Monitor::stir`]): the few extra ticks keep a lightly loaded server from paying for that with each request. Its thread
 //! starts when it is first needed. Go's sysmon is the model; it may sleep up to 10 ms between two looks, and finds stalls by the same kind of
 //! counter.
@@ -19,7 +23,7 @@
 //! sleeps, sees the loop that runs, or the loop, after it gave up its idle bit, sees that the monitor sleeps.
 
 use std::io;
-use std::sync::{OnceLock, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::worker::MAIN_FUTURE;
@@ -27,8 +31,8 @@ use super::{LoopShared, Shared, signal};
 use crate::loom::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use crate::loom::atomic::{AtomicBool, fence};
 use crate::loom::thread::{self, JoinHandle};
-use crate::loom::{Condvar, Mutex};
-use crate::report::{self, Polled, SlowPoll};
+use crate::loom::{Arc, Condvar, Mutex, OnceLock, Weak};
+use crate::report::{self, ExceptionKind, Polled, SlowPoll};
 
 /// The time between two looks.
 const TICK: Duration = Duration::from_millis(1);
@@ -182,9 +186,13 @@ fn is_running(each: &LoopShared, shared: &Shared) -> bool {
 }
 
 fn is_active(shared: &Shared) -> bool {
-    (shared.is_watched() && shared.loops.iter().any(|each| is_running(each, shared)))
-        || shared.blocking.needs_attention()
+    let needs_eyes =
+        |each: &LoopShared| is_running(each, shared) || each.index >= shared.settings.workers && each.is_occupied();
+    (shared.is_watched() && shared.in_use().iter().any(|each| needs_eyes(each))) || shared.blocking.needs_attention()
 }
+
+/// Ticks without a poll after which a spare worker is sent home.
+const SPARE_IDLE_TICKS: u32 = 50;
 
 /// Most slow polls reported in one second.
 const REPORTS_MAX: u32 = 8;
@@ -196,6 +204,8 @@ struct Watch {
     /// The second in which reports were last made, how many, and how many were held back since the last.
     reports: (Instant, u32),
     suppressed: u64,
+    /// Collected from stalled loops; kept to reuse its memory.
+    wakers: Vec<Waker>,
 }
 
 /// One loop, as it was seen.
@@ -206,21 +216,30 @@ struct Seen {
     /// When it was first seen at this point.
     since: Instant,
     is_reported: bool,
+    /// Ticks in a row without a new poll.
+    idle_ticks: u32,
 }
 
 impl Watch {
     fn new() -> Self {
-        Watch { seen: Vec::new(), reports: (Instant::now(), 0), suppressed: 0 }
+        Watch { seen: Vec::new(), reports: (Instant::now(), 0), suppressed: 0, wakers: Vec::new() }
     }
 
     /// One look at everything. Whether anything ran.
-    fn look(&mut self, shared: &Shared) -> bool {
+    fn look(&mut self, shared: &Arc<Shared>) -> bool {
         if shared.is_watched() {
             let now = Instant::now();
             let is_first = self.seen.is_empty();
-            self.seen.resize(shared.loops.len(), Seen { progress: (0, 0), since: now, is_reported: false });
-            for each in &shared.loops {
-                self.look_at(shared, each, now, is_first);
+            let unseen = Seen { progress: (0, 0), since: now, is_reported: false, idle_ticks: 0 };
+            self.seen.resize(shared.workers().len() + shared.spares().len(), unseen);
+            let (mut running, mut stalled) = (0, 0);
+            for each in shared.in_use() {
+                let (is_running, is_stalled) = self.look_at(shared, each, now, is_first);
+                running += u32::from(is_running);
+                stalled += u32::from(is_stalled);
+            }
+            if stalled > 0 && stalled == running && !shared.sleep.has_idle() {
+                self.take_over(shared, now);
             }
         }
         if shared.blocking.needs_attention() {
@@ -229,17 +248,27 @@ impl Watch {
         is_active(shared)
     }
 
-    /// One look at one loop: what it needs, given what it had done at the last look.
-    fn look_at(&mut self, shared: &Shared, each: &LoopShared, now: Instant, is_first: bool) {
+    /// One look at one loop: what it needs, given what it had done at the last look. Whether it runs, and whether it is stalled.
+    fn look_at(&mut self, shared: &Arc<Shared>, each: &LoopShared, now: Instant, is_first: bool) -> (bool, bool) {
         let progress = each.progress.read();
         let before = self.seen[each.index];
+        let has_polled = progress.0 != before.progress.0;
         if progress != before.progress || is_first {
-            self.seen[each.index] = Seen { progress, since: now, is_reported: false };
+            self.seen[each.index] = Seen { progress, since: now, is_reported: false, idle_ticks: before.idle_ticks };
         }
-        if is_first || !is_running(each, shared) || progress.1 != before.progress.1 {
-            return;
+        self.seen[each.index].idle_ticks = if has_polled { 0 } else { before.idle_ticks + 1 };
+        if !is_running(each, shared) {
+            let is_spare = each.index >= shared.settings.workers;
+            if is_spare && each.is_occupied() && self.seen[each.index].idle_ticks >= SPARE_IDLE_TICKS {
+                self.seen[each.index].idle_ticks = 0;
+                each.signal(signal::LEAVE);
+            }
+            return (false, false);
         }
-        let is_stalled = progress.0 == before.progress.0;
+        let is_stalled = each.is_lent() || !is_first && progress == before.progress;
+        if is_first || progress.1 != before.progress.1 {
+            return (true, is_stalled);
+        }
         let has_waiting = each.reactor.sources() > 0 || each.timers.is_due(now);
         if has_waiting {
             each.signal(signal::TURN);
@@ -255,9 +284,27 @@ impl Watch {
             self.seen[each.index].is_reported = true;
             self.report(shared, each, now.saturating_duration_since(before.since));
         }
+        (true, is_stalled)
     }
 
-    fn report(&mut self, shared: &Shared, each: &LoopShared, elapsed: Duration) {
+    /// Every loop that runs is stalled, and none sleeps: the monitor itself asks reactors and timers who is to be woken, which puts tasks into
+    /// inboxes; and if there is work in any queue then, a spare worker is started for it.
+    fn take_over(&mut self, shared: &Arc<Shared>, now: Instant) {
+        for each in shared.workers() {
+            each.reactor.try_turn(&mut self.wakers);
+            if each.timers.is_due(now) {
+                each.timers.try_fire_due(now, &mut self.wakers);
+            }
+        }
+        for waker in self.wakers.drain(..) {
+            report::catch(ExceptionKind::Waker, || waker.wake());
+        }
+        if shared.in_use().iter().any(|each| each.has_stealable() || !each.next.is_empty()) {
+            shared.start_spare();
+        }
+    }
+
+    fn report(&mut self, shared: &Arc<Shared>, each: &LoopShared, elapsed: Duration) {
         let Some(address) = each.progress.polled() else { return };
         let now = Instant::now();
         if now.saturating_duration_since(self.reports.0) >= Duration::from_secs(1) {

@@ -110,7 +110,7 @@ impl Shared {
         }
         state.wanted += 1;
         drop(state);
-        self.loops[0].signal(signal::LEAVE);
+        self.at(0).signal(signal::LEAVE);
         let deadline = Instant::now() + HAND_OVER;
         let mut state = self.seats.state.lock();
         let seat = loop {
@@ -132,7 +132,7 @@ impl Shared {
     /// Sees to it that somebody takes seat 0 while no thread blocks on the runtime. A thread that cannot be started is reported: loop 0 is
     /// then served by its peers, as a stalled loop is.
     pub(crate) fn ensure_stand_in(self: &Arc<Self>) {
-        if self.loops.len() == 1 || self.is_closing() {
+        if self.settings.workers == 1 || self.is_closing() {
             return;
         }
         let mut state = self.seats.state.lock();
@@ -142,20 +142,39 @@ impl Shared {
         state.has_stand_in = true;
         drop(state);
         let shared = self.clone();
-        if let Err(error) = self.start_thread(0, move || stand_in(&shared)) {
+        let name = format!("{}-0", self.settings.thread_name);
+        if let Err(error) = self.start_thread(name, move || stand_in(&shared)) {
             self.seats.state.lock().has_stand_in = false;
             self.report_loop_error("starting the stand-in for the calling thread", &error);
+        }
+    }
+
+    /// Starts a spare worker, if one more is allowed: every loop that runs is stalled, or lent, and work waits.
+    pub(crate) fn start_spare(self: &Arc<Self>) {
+        if self.is_closing() {
+            return;
+        }
+        let Some(seat) = self.spares().iter().find_map(|spare| self.seats.take(spare.index)) else { return };
+        self.put_to_use(seat.index);
+        let (shared, number) = (self.clone(), seat.index - self.settings.workers);
+        // The thread is in the seat, as far as the monitor is concerned, from now on.
+        let worker_loop = self.at(seat.index).clone();
+        worker_loop.set_occupied(true);
+        let body = move || Worker::new(shared, seat).run_as_spare();
+        if let Err(error) = self.start_thread(format!("{}-spare-{number}", self.settings.thread_name), body) {
+            worker_loop.set_occupied(false);
+            self.report_loop_error("starting a spare worker", &error);
         }
     }
 
     /// Starts a thread of the runtime's own.
     pub(crate) fn start_thread(
         self: &Arc<Self>,
-        index: usize,
+        name: String,
         body: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<()> {
         let settings = &self.settings;
-        let mut builder = thread::Builder::new().name(format!("{}-{index}", settings.thread_name));
+        let mut builder = thread::Builder::new().name(name);
         if let Some(size) = settings.thread_stack_size {
             builder = builder.stack_size(size);
         }

@@ -126,7 +126,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, seat: Seat) -> Self {
-        let home = shared.loops[seat.index].clone();
+        let home = shared.at(seat.index).clone();
         home.set_occupied(true);
         let now = Instant::now();
         Worker {
@@ -199,6 +199,44 @@ impl Worker {
             let is_done = signals & signal::CLOSE != 0 && self.shared.is_closing() && self.shared.live_tasks() == 0;
             (is_done || may_leave && signals & signal::LEAVE != 0).then_some(())
         });
+    }
+
+    /// What a spare worker's thread does: run until it has been idle for a while, or the shutdown has ended every task. Local tasks that were
+    /// spawned on it keep it.
+    pub(crate) fn run_as_spare(&self) {
+        if self.shared.is_closing() {
+            self.home.signal(signal::CLOSE);
+        }
+        self.run(|signals| {
+            let is_closed = self.shared.is_closing() && self.shared.live_tasks() == 0;
+            let is_surplus = signals & signal::LEAVE != 0 && self.home.local_registry.len() == 0;
+            (is_closed || is_surplus).then_some(())
+        });
+    }
+
+    /// Whether this thread may block in the middle of a poll: others can take over.
+    pub(crate) fn can_lend(&self) -> bool {
+        self.shared.has_peers()
+    }
+
+    /// Has the peers take over this loop's work until the guard is dropped.
+    pub(crate) fn lend(&self) -> Lent<'_> {
+        if let Some(runnable) = self.home.next.take() {
+            self.deque().push(runnable);
+        }
+        let polled = self.home.progress.polled();
+        self.home.progress.end_poll();
+        self.home.set_lent(true);
+        if !self.shared.send_rescuer(self.home.index) && self.shared.all_stalled() {
+            self.shared.start_spare();
+        }
+        self.shared.monitor.stir();
+        Lent { worker: self, polled }
+    }
+
+    /// The loop that sockets, timers and tasks made here belong to: a spare worker's own is not there to stay.
+    pub(crate) fn service_home(&self) -> &Arc<LoopShared> {
+        if self.home.index < self.shared.settings.workers { &self.home } else { self.shared.pick_loop() }
     }
 
     // ---- what tasks call -------------------------------------------------------------------------------------------------------
@@ -367,7 +405,7 @@ impl Worker {
         if self.drain_inbox(&self.home) {
             return;
         }
-        if self.shared.loops.len() > 1 {
+        if self.shared.in_use().len() > 1 {
             let has_token = self.shared.sleep.begin_search();
             let found = self.steal();
             if has_token {
@@ -395,9 +433,9 @@ impl Worker {
 
     /// Takes work from a peer into the own deque.
     fn steal(&self) -> bool {
-        let count = self.shared.loops.len();
-        let start = self.rand.below(count);
-        for victim in (0..count).map(|offset| &self.shared.loops[(start + offset) % count]) {
+        let loops = self.shared.in_use();
+        let start = self.rand.below(loops.len());
+        for victim in (0..loops.len()).map(|offset| &loops[(start + offset) % loops.len()]) {
             if victim.index == self.home.index {
                 continue;
             }
@@ -427,7 +465,7 @@ impl Worker {
     }
 
     fn sees_stealable_elsewhere(&self) -> bool {
-        self.shared.loops.iter().any(|each| each.index != self.home.index && each.has_stealable())
+        self.shared.in_use().iter().any(|each| each.index != self.home.index && each.has_stealable())
     }
 
     /// S4: whether there is anything for this loop to do. Its own deque and run-next slot are empty.
@@ -466,7 +504,7 @@ impl Worker {
         if self.shared.is_watched() {
             self.shared.monitor.stir();
             if let Some(stalled) = self.home.take_rescue() {
-                self.rescue(&self.shared.loops[stalled]);
+                self.rescue(self.shared.at(stalled));
             }
         }
         if notice == Notice::Search {
@@ -509,6 +547,22 @@ impl Drop for Worker {
         }
         if let Some(seat) = self.seat.take() {
             self.shared.seats.give_back(seat);
+        }
+    }
+}
+
+/// The time in which a worker's thread may block; see [`Worker::lend`].
+pub(crate) struct Lent<'a> {
+    worker: &'a Worker,
+    polled: Option<usize>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let home = &self.worker.home;
+        home.set_lent(false);
+        if let Some(polled) = self.polled {
+            home.progress.begin_poll(polled);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::loom::thread;
 const LONG: Duration = Duration::from_secs(20);
 
 fn reactor() -> Arc<Reactor> {
-    Arc::new(Reactor::new(256).unwrap())
+    Arc::new(Reactor::new(256))
 }
 
 /// One end as a source, registered as by a read that blocked; the other end plain.
