@@ -101,10 +101,10 @@ impl LoopHandle {
     }
 
     /// Puts the calling thread inside of the runtime until the guard is dropped, so that `spawn`, sockets and timers work there. Guards are
-    /// dropped in the opposite order of their making.
+    /// dropped in the opposite order of their making; one that is dropped outside of the `block_on` it was made in does nothing then.
     #[must_use = "the thread leaves the runtime when the guard is dropped"]
     pub fn enter(&self) -> EnterGuard<'_> {
-        EnterGuard { _restore: current::enter(&self.shared), _handle: PhantomData }
+        EnterGuard { _leave: current::enter(&self.shared), _handle: PhantomData }
     }
 
     /// The number of loops.
@@ -131,7 +131,7 @@ impl fmt::Debug for LoopHandle {
 
 /// Keeps the calling thread inside of a runtime; see [`LoopHandle::enter`].
 pub struct EnterGuard<'a> {
-    _restore: current::Restore<'static>,
+    _leave: current::Leave,
     _handle: PhantomData<&'a LoopHandle>,
 }
 

@@ -3,6 +3,12 @@
 //! One thread-local word points at the [`Worker`] that the thread runs as; it is set for the time of `Worker`'s run and only read in between.
 //! A thread that is no worker can be *inside* a runtime all the same: a thread of the blocking pool, or one that holds the guard of
 //! `LoopHandle::enter`.
+//!
+//! The guards of `drive` are this crate's and nest as the calls do. The one of `enter` is the user's, who may keep it for longer than the
+//! worker it was made on lives, or drop it out of order:
+//!
+//! - **P1** `WORKER` is null or `DRIVEN`, and `DRIVEN` is null or a worker whose `run` is on this thread's stack. Only `drive` and its guard
+//!   write `DRIVEN`; what the guard of `enter` puts back is checked against it.
 
 #![allow(unsafe_code, reason = "a thread-local pointer to the worker on this thread's stack")]
 
@@ -19,6 +25,8 @@ use crate::loom::{Arc, thread_local};
 thread_local! {
     /// The worker this thread runs as; null if none, or if another runtime was entered. Written and read by this thread only.
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    /// The worker whose `run` is innermost on this thread's stack, whatever was entered meanwhile; null if none (P1).
+    static DRIVEN: Cell<*const Worker> = const { Cell::new(ptr::null()) };
     /// The runtime this thread has entered without being a worker of it. Written and read by this thread only.
     static ENTERED: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
     /// Whether this thread drives a main future or a worker, whatever it has entered meanwhile.
@@ -39,8 +47,7 @@ pub(crate) enum Place<'a> {
 #[inline]
 pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     let worker = WORKER.try_with(Cell::get).unwrap_or(ptr::null());
-    // SAFETY: the pointer is null or was set by `drive`, whose guard clears it before the worker goes away; and `f` runs on this thread,
-    // inside of that guard's life.
+    // SAFETY: P1: the pointer is null or that of a worker whose `run` is on this thread's stack, below this call and so longer than `f`.
     f(unsafe { worker.as_ref() })
 }
 
@@ -79,10 +86,11 @@ pub(crate) fn is_driving() -> bool {
     IS_DRIVING.try_with(Cell::get).unwrap_or(false)
 }
 
-/// Puts back what was there before.
+/// Puts back what was there before this thread began to drive something.
 #[must_use]
 pub(crate) struct Restore<'a> {
     worker: *const Worker,
+    driven: *const Worker,
     entered: Option<Arc<Shared>>,
     is_driving: bool,
     _worker: PhantomData<&'a Worker>,
@@ -91,31 +99,63 @@ pub(crate) struct Restore<'a> {
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
         let _ = WORKER.try_with(|cell| cell.set(self.worker));
+        let _ = DRIVEN.try_with(|cell| cell.set(self.driven));
         let _ = IS_DRIVING.try_with(|cell| cell.set(self.is_driving));
-        let entered = self.entered.take();
-        // The runtime that is left may be freed by this: after the borrow.
-        let left = ENTERED.try_with(|cell| cell.replace(entered));
-        drop(left);
+        replace_entered(self.entered.take());
     }
 }
 
-fn replace<'a>(worker: *const Worker, entered: Option<Arc<Shared>>, is_driving: bool) -> Restore<'a> {
+/// The runtime that is left may be freed by this, and user code run: after the borrow.
+fn replace_entered(entered: Option<Arc<Shared>>) {
+    let left = ENTERED.try_with(|cell| cell.replace(entered));
+    drop(left);
+}
+
+fn drive_as<'a>(worker: *const Worker, entered: Option<Arc<Shared>>) -> Restore<'a> {
     Restore {
         worker: WORKER.with(|cell| cell.replace(worker)),
+        driven: DRIVEN.with(|cell| cell.replace(worker)),
         entered: ENTERED.with(|cell| cell.replace(entered)),
-        is_driving: IS_DRIVING.with(|cell| cell.replace(is_driving)),
+        is_driving: IS_DRIVING.with(|cell| cell.replace(true)),
         _worker: PhantomData,
     }
 }
 
 /// This thread runs as `worker` until the guard is dropped.
 pub(crate) fn drive(worker: &Worker) -> Restore<'_> {
-    replace(worker, None, true)
+    drive_as(worker, None)
 }
 
 /// This thread blocks on a main future of `shared` without a seat, until the guard is dropped.
 pub(crate) fn drive_without_seat(shared: &Arc<Shared>) -> Restore<'static> {
-    replace(ptr::null(), Some(shared.clone()), true)
+    drive_as(ptr::null(), Some(shared.clone()))
+}
+
+/// This thread is a runtime's own: also in its hooks it must not wait for that runtime.
+pub(crate) fn drive_for_good() {
+    IS_DRIVING.with(|cell| cell.set(true));
+}
+
+/// Leaves a runtime that was entered.
+#[must_use]
+pub(crate) struct Leave {
+    /// `WORKER` and `DRIVEN` when the guard was made; by P1 the first is null or the second. They also keep the guard on its thread.
+    worker: *const Worker,
+    driven: *const Worker,
+    entered: Option<Arc<Shared>>,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        let driven = DRIVEN.try_with(Cell::get).unwrap_or(ptr::null());
+        if !ptr::eq(self.driven, driven) {
+            // What the thread did when the guard was made is over, or something else has begun on top of it; either brought a state of its own.
+            return;
+        }
+        // P1: null, or the worker that is driven now. (If it is another one at the same place, it is alive all the same.)
+        let _ = WORKER.try_with(|cell| cell.set(self.worker));
+        replace_entered(self.entered.take());
+    }
 }
 
 /// This thread may block until the guard is dropped; its worker's work has been given to others.
@@ -124,8 +164,12 @@ pub(crate) fn stop_driving() -> Restore<'static> {
 }
 
 /// This thread is inside `shared` until the guard is dropped.
-pub(crate) fn enter(shared: &Arc<Shared>) -> Restore<'static> {
-    replace(ptr::null(), Some(shared.clone()), is_driving())
+pub(crate) fn enter(shared: &Arc<Shared>) -> Leave {
+    Leave {
+        worker: WORKER.with(|cell| cell.replace(ptr::null())),
+        driven: DRIVEN.with(Cell::get),
+        entered: ENTERED.with(|cell| cell.replace(Some(shared.clone()))),
+    }
 }
 
 /// This thread, one of the blocking pool's, is inside `shared` until it ends.

@@ -1,0 +1,48 @@
+//! What was once wrong and must not come back. Each test names the mistake.
+
+use std::future::{pending, poll_fn};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use eddies::{LoopHandle, Runtime, spawn, yield_now};
+
+fn runtime(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).thread_name(format!("regress{workers}")).build().unwrap()
+}
+
+struct Count(Arc<AtomicUsize>);
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// The guard of `enter` put back the pointer to the worker it was made on, also after that worker had gone.
+#[test]
+fn a_guard_that_outlives_its_block_on_leaves_no_worker_behind() {
+    let rt = runtime(1);
+    let handle = rt.handle();
+    let guard = rt.block_on(async { handle.enter() });
+    drop(guard);
+    assert!(LoopHandle::try_current().is_err(), "this thread is in no runtime");
+    rt.block_on(async { spawn(async {}).await.unwrap() });
+}
+
+/// A guard that is dropped late must not disturb the worker of another `block_on`.
+#[test]
+fn guards_may_be_dropped_in_any_order() {
+    let (first, second) = (runtime(1), runtime(1));
+    let (one, two) = (first.handle(), second.handle());
+    let guard = first.block_on(async { one.enter() });
+    second.block_on(async {
+        drop(guard);
+        eddies::spawn_local(async {}).await.unwrap();
+    });
+    let (a, b) = (one.enter(), two.enter());
+    drop(a);
+    drop(b);
+}
