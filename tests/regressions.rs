@@ -21,6 +21,19 @@ impl Drop for Count {
     }
 }
 
+/// A look for work that found some counted as a sleep and put off the next look at the timers, for ever if it happened every time.
+#[test]
+fn timers_fire_while_the_main_future_yields_in_a_loop() {
+    for workers in [1, 2] {
+        runtime(workers).block_on(async {
+            let timer = spawn(eddies::time::sleep(Duration::from_millis(2)));
+            while !timer.is_finished() {
+                yield_now().await;
+            }
+        });
+    }
+}
+
 /// The guard of `enter` put back the pointer to the worker it was made on, also after that worker had gone.
 #[test]
 fn a_guard_that_outlives_its_block_on_leaves_no_worker_behind() {

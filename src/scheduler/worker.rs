@@ -479,28 +479,12 @@ impl Worker {
     /// Announces the sleep, looks once more, sleeps, and serves what ended it.
     fn sleep(&self) {
         self.shared.sleep.announce(self.home.index);
-        let mut notice = None;
-        if !self.sees_work() {
-            let place = if self.home.reactor.sources() > 0 { Place::Reactor } else { Place::Futex };
-            let timeout = self.home.timers.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
-            if self.home.parker.begin(place) {
-                match place {
-                    Place::Reactor => self.turn(timeout),
-                    Place::Futex => self.home.parker.wait(timeout),
-                }
-            }
-            notice = self.home.parker.end();
-            if place == Place::Futex {
-                self.turn(Some(Duration::ZERO));
-            }
-        }
+        let notice = if self.sees_work() { None } else { self.park() };
         let notice = match notice {
             Some(notice) => notice,
             None if self.shared.sleep.retract(self.home.index) => Notice::Work,
             None => self.home.parker.await_notice(),
         };
-        self.last_check.set((self.tick.get(), Instant::now()));
-        self.next_check.set(self.tick.get().wrapping_add(CHECK_INTERVAL_MAX / 4));
         if self.shared.is_watched() {
             self.shared.monitor.stir();
             if let Some(stalled) = self.home.take_rescue() {
@@ -511,6 +495,27 @@ impl Worker {
             let found = self.deque().len() > 0 || self.steal();
             self.end_search(found);
         }
+    }
+
+    /// Sleeps in the reactor or on the futex, and serves reactor and timers afterwards: only that puts off the next check. (A look for work
+    /// that found some does not: a main future that yields in a loop brings one such look after the other.)
+    fn park(&self) -> Option<Notice> {
+        let place = if self.home.reactor.sources() > 0 { Place::Reactor } else { Place::Futex };
+        let timeout = self.home.timers.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        if !self.home.parker.begin(place) {
+            return self.home.parker.end();
+        }
+        match place {
+            Place::Reactor => self.turn(timeout),
+            Place::Futex => self.home.parker.wait(timeout),
+        }
+        let notice = self.home.parker.end();
+        if place == Place::Futex {
+            self.turn(Some(Duration::ZERO));
+        }
+        self.last_check.set((self.tick.get(), Instant::now()));
+        self.next_check.set(self.tick.get().wrapping_add(CHECK_INTERVAL_MAX / 4));
+        notice
     }
 
     // ---- leaving ---------------------------------------------------------------------------------------------------------------
