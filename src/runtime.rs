@@ -22,7 +22,7 @@ use crate::coop;
 use crate::error::StillRunning;
 use crate::loom::Arc;
 use crate::loom::atomic::AtomicBool;
-use crate::loom::atomic::Ordering::AcqRel;
+use crate::loom::atomic::Ordering::{AcqRel, Relaxed};
 use crate::loom::thread::{self, Thread};
 use crate::report::{self, Exception, ExceptionKind};
 use crate::scheduler::home::Spawn;
@@ -238,7 +238,10 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
                 if let Some(seat) = shared.seats.take_or_wait() {
                     break seat;
                 }
-                thread::park();
+                // The future's poll may have used up the token of a wake-up that came meanwhile; nothing of the user's runs after this look.
+                if !waker.is_woken() {
+                    thread::park();
+                }
             }
         }
     };
@@ -309,6 +312,11 @@ struct ThreadWaker {
 }
 
 impl ThreadWaker {
+    fn is_woken(&self) -> bool {
+        // Ordering: Relaxed: only decides whether to sleep; a wake-up after this look leaves the thread's token behind.
+        self.is_woken.load(Relaxed)
+    }
+
     fn take(&self) -> bool {
         // Ordering: AcqRel pairs with the swap in `wake_by_ref`: what the waker did before is visible to the poll that follows.
         self.is_woken.swap(false, AcqRel)

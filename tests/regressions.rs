@@ -59,3 +59,33 @@ fn guards_may_be_dropped_in_any_order() {
     drop(a);
     drop(b);
 }
+
+/// A main future without a seat that ate the token of `thread::park` slept through its wake-up.
+#[test]
+fn a_main_future_may_use_up_the_threads_park_token() {
+    let rt = runtime(1);
+    let (tell_seated, seated) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let rt = &rt;
+        scope.spawn(move || {
+            rt.block_on(async move {
+                tell_seated.send(()).unwrap();
+                // Holds the loop, and with it the seat, until the other main future is through.
+                released.recv().unwrap();
+            });
+        });
+        seated.recv().unwrap();
+        let mut polls = 0;
+        rt.block_on(poll_fn(move |cx| {
+            polls += 1;
+            if polls == 2 {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            thread::park();
+            Poll::Pending
+        }));
+        release.send(()).unwrap();
+    });
+}
