@@ -207,8 +207,9 @@ pub(crate) fn report(exception: &Exception) {
     let Some(handler) = handler else {
         return print(exception);
     };
-    if catch_unwind(AssertUnwindSafe(|| handler(exception))).is_err() {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler(exception))) {
         print(exception);
+        drop_payload(payload);
     }
 }
 
