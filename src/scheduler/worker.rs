@@ -526,16 +526,14 @@ impl Worker {
         if registry.len() == 0 {
             return;
         }
-        registry.close();
+        registry.pause();
         registry.abort_all();
         let is_done = || (registry.len() == 0).then_some(());
         self.home.signal(signal::CLOSE);
         while registry.len() > 0 {
             self.run(|_| is_done());
         }
-        if !self.shared.is_closing() {
-            registry.reopen();
-        }
+        registry.resume();
     }
 }
 

@@ -5,7 +5,8 @@
 //!
 //! - **G1** A task is linked exactly while it is in the list of the registry it was inserted into, and it is completed, hence unlinked, only
 //!   by its Runnable's holder (T2).
-//! - **G2** A closed registry takes no new task; once it is empty it stays empty.
+//! - **G2** A closed registry takes no new task; once it is empty it stays empty. A paused one is the same until its owner resumes it, which
+//!   does not open what somebody closed meanwhile.
 
 #![allow(unsafe_code, reason = "an intrusive list of type-erased tasks")]
 
@@ -27,7 +28,16 @@ pub(crate) struct Registry {
 struct List {
     head: Option<NonNull<Header>>,
     len: usize,
+    /// For good, by the shutdown.
     is_closed: bool,
+    /// For a while, by the owner of the loop.
+    is_paused: bool,
+}
+
+impl List {
+    fn takes_tasks(&self) -> bool {
+        !self.is_closed && !self.is_paused
+    }
 }
 
 // SAFETY: the pointers are references to tasks, which any thread may hold; what they link is touched under the lock only.
@@ -35,14 +45,14 @@ unsafe impl Send for List {}
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        Registry { list: Mutex::new(List { head: None, len: 0, is_closed: false }) }
+        Registry { list: Mutex::new(List { head: None, len: 0, is_closed: false, is_paused: false }) }
     }
 
     /// Links a new task, taking over the registry's reference. `false`: the registry is closed, and the reference released; the caller
     /// drops the Runnable.
     pub(crate) fn insert(&self, task: TaskRef) -> bool {
         let mut list = self.list.lock();
-        if list.is_closed {
+        if !list.takes_tasks() {
             drop(list);
             // SAFETY: the new task was counted with a reference for the registry, which is given up.
             unsafe { release(task.0) };
@@ -74,17 +84,22 @@ impl Registry {
             links(next, |links| links.previous = previous);
         }
         list.len -= 1;
-        Removed { was_linked: true, is_drained: list.is_closed && list.len == 0 }
+        Removed { was_linked: true, is_drained: !list.takes_tasks() && list.len == 0 }
     }
 
-    /// Refuses new tasks from now on.
+    /// Refuses new tasks from now on, for good.
     pub(crate) fn close(&self) {
         self.list.lock().is_closed = true;
     }
 
-    /// Takes tasks again.
-    pub(crate) fn reopen(&self) {
-        self.list.lock().is_closed = false;
+    /// Refuses new tasks until [`resume`](Registry::resume). Only by the owner of the loop.
+    pub(crate) fn pause(&self) {
+        self.list.lock().is_paused = true;
+    }
+
+    /// Takes tasks again, unless the registry was closed.
+    pub(crate) fn resume(&self) {
+        self.list.lock().is_paused = false;
     }
 
     /// How many tasks live.
@@ -157,7 +172,7 @@ impl Registry {
 pub(crate) struct Removed {
     /// The task was in the list: its reference is now the caller's.
     pub(crate) was_linked: bool,
-    /// The registry is closed, and this was its last task.
+    /// The registry is closed or paused, and this was its last task.
     pub(crate) is_drained: bool,
 }
 
@@ -169,4 +184,23 @@ fn links(task: NonNull<Header>, change: impl FnOnce(&mut super::cell::Links)) {
         // SAFETY: links are touched under the registry's lock only, which the caller holds, and one at a time.
         change(unsafe { &mut *links });
     });
+}
+
+#[cfg(all(test, not(eddies_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resuming_does_not_open_what_was_closed_meanwhile() {
+        let registry = Registry::new();
+        let takes_tasks = || registry.list.lock().takes_tasks();
+        registry.pause();
+        assert!(!takes_tasks());
+        registry.resume();
+        assert!(takes_tasks());
+        registry.pause();
+        registry.close();
+        registry.resume();
+        assert!(!takes_tasks());
+    }
 }
