@@ -93,7 +93,8 @@ pub(crate) struct Shared {
     is_closing: AtomicBool,
     /// Where the next task or socket from outside goes. Any thread.
     next_loop: CachePadded<AtomicUsize>,
-    /// Threads in `Worker::run` or on the way to it. Behind the lock; `exited` is told of each that leaves.
+    /// The runtime's own threads in `Worker::run` or on the way to it. Behind the lock; `exited` is told of each that leaves, and of the
+    /// shutdown's last task.
     running_threads: Mutex<usize>,
     exited: Condvar,
     /// The threads started so far, to be joined by the shutdown.
@@ -196,6 +197,12 @@ impl LoopShared {
     pub(crate) fn set_occupied(&self, is_occupied: bool) {
         // Ordering: Release pairs with the Acquire in `is_occupied`: a hint for placement, and the monitor's reason to look at a loop.
         self.is_occupied.store(is_occupied, Release);
+    }
+
+    /// Says that a thread is on its way to the seat. `false`: one is already, or sits there.
+    pub(crate) fn try_occupy(&self) -> bool {
+        // Ordering: AcqRel: of several that start a spare worker one wins; see `set_occupied`.
+        !self.is_occupied.swap(true, AcqRel)
     }
 
     pub(crate) fn is_occupied(&self) -> bool {
@@ -375,7 +382,16 @@ impl Shared {
         self.seats.wake_all();
     }
 
-    pub(crate) fn signal_all(&self, bits: u32) {
+    /// The last task of a closed registry has gone: tells everybody who waits for the last task of all. Any thread.
+    pub(crate) fn tasks_ended(&self) {
+        self.signal_all(signal::CLOSE);
+        self.seats.wake_all();
+        // Locked, so that a shutdown which has just seen the task is in its wait by now.
+        drop(self.running_threads.lock());
+        self.exited.notify_all();
+    }
+
+    fn signal_all(&self, bits: u32) {
         for each in &self.loops {
             each.signal(bits);
         }
@@ -403,10 +419,11 @@ impl Shared {
         }
     }
 
-    /// Waits until no thread runs a loop any more. `false`: the deadline passed first.
+    /// Waits until none of the runtime's threads runs a loop any more and no task lives: the last of them may be ended by a thread that
+    /// blocks on the runtime. `false`: the deadline passed first.
     pub(crate) fn await_threads(&self, deadline: Option<Instant>) -> bool {
         let mut running = self.running_threads.lock();
-        while *running > 0 {
+        while *running > 0 || self.live_tasks() > 0 {
             let Some(deadline) = deadline else {
                 running = self.exited.wait(running);
                 continue;

@@ -60,6 +60,105 @@ fn guards_may_be_dropped_in_any_order() {
     drop(b);
 }
 
+/// The thread that blocked on a runtime of one loop left the tasks of a shutdown behind, and the shutdown did not wait for them.
+#[test]
+fn a_shutdown_beside_a_block_on_ends_every_task_of_a_single_loop() {
+    for _ in 0..20 {
+        let rt = runtime(1);
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let (tell_inside, inside) = mpsc::channel();
+        let (handle, count) = (rt.handle(), dropped.clone());
+        let blocked = thread::spawn(move || {
+            handle.block_on(async move {
+                for _ in 0..100 {
+                    let count = Count(count.clone());
+                    drop(spawn(async move {
+                        let _count = count;
+                        pending::<()>().await;
+                    }));
+                }
+                tell_inside.send(()).unwrap();
+            });
+        });
+        inside.recv().unwrap();
+        rt.shutdown(Duration::from_secs(20)).unwrap();
+        assert_eq!(dropped.load(SeqCst), 100, "the shutdown waits until every future is dropped");
+        blocked.join().unwrap();
+    }
+}
+
+/// A runtime that is shut down by its own main future has nobody left to run its tasks but the thread that leaves.
+#[test]
+fn a_main_future_may_shut_its_own_runtime_down() {
+    for workers in [1, 2] {
+        let rt = runtime(workers);
+        let handle = rt.handle();
+        let dropped = Arc::new(AtomicUsize::new(0));
+        handle.block_on(async {
+            for _ in 0..10 {
+                let count = Count(dropped.clone());
+                drop(spawn(async move {
+                    let _count = count;
+                    pending::<()>().await;
+                }));
+            }
+            yield_now().await;
+            drop(rt);
+        });
+        while handle.live_tasks() > 0 {
+            thread::yield_now();
+        }
+        assert_eq!(dropped.load(SeqCst), 10);
+    }
+}
+
+/// The stand-in that waits for the seat hears that the last task of the shutdown has ended.
+#[test]
+fn a_shutdown_does_not_wait_for_another_threads_main_future() {
+    let rt = runtime(2);
+    // Makes the stand-in.
+    rt.block_on(async {});
+    let (end, ended) = mpsc::channel::<std::task::Waker>();
+    let (tell_inside, inside) = mpsc::channel();
+    let handle = rt.handle();
+    let is_done = Arc::new(AtomicBool::new(false));
+    let done = is_done.clone();
+    /// Ends late, so that the stand-in, told that the shutdown begins, has most likely looked before.
+    struct Late;
+    impl Drop for Late {
+        fn drop(&mut self) {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let blocked = thread::spawn(move || {
+        handle.block_on(async move {
+            let late = Late;
+            let (tell_running, running) = mpsc::channel();
+            drop(spawn(async move {
+                let _late = late;
+                tell_running.send(()).unwrap();
+                pending::<()>().await;
+            }));
+            // Blocks the thread on purpose: the other loop runs the task.
+            running.recv().unwrap();
+            tell_inside.send(()).unwrap();
+            poll_fn(|cx| {
+                let _ = end.send(cx.waker().clone());
+                if done.load(SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        });
+    });
+    inside.recv().unwrap();
+    let result = rt.shutdown(Duration::from_secs(5));
+    is_done.store(true, SeqCst);
+    while let Ok(waker) = ended.recv() {
+        waker.wake();
+    }
+    blocked.join().unwrap();
+    result.unwrap();
+}
+
 /// A main future without a seat that ate the token of `thread::park` slept through its wake-up.
 #[test]
 fn a_main_future_may_use_up_the_threads_park_token() {

@@ -80,13 +80,19 @@ fn schedule_from_outside(home: &LoopShared, runnable: Runnable) {
     // was dropped here, which ends the task.
 }
 
-/// Takes a completing task out of its registry; the last one of a shutdown tells the workers.
+/// Takes a completing task out of its registry; the last one of a closed registry tells those who wait for it.
 fn unlink(home: &LoopShared, registry: &Registry, task: TaskRef) -> bool {
     let removed = registry.remove(task);
     if removed.is_drained
         && let Some(shared) = home.shared.upgrade()
     {
-        shared.signal_all(signal::CLOSE);
+        // A shutdown that has closed the registry but is not seen here yet looks at it once more when it signals (`begin_shutdown`).
+        if shared.is_closing() {
+            shared.tasks_ended();
+        } else {
+            // The owner alone has closed it, to leave its seat.
+            home.signal(signal::CLOSE);
+        }
     }
     removed.was_linked
 }

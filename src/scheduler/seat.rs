@@ -132,7 +132,10 @@ impl Shared {
     /// Sees to it that somebody takes seat 0 while no thread blocks on the runtime. A thread that cannot be started is reported: loop 0 is
     /// then served by its peers, as a stalled loop is.
     pub(crate) fn ensure_stand_in(self: &Arc<Self>) {
-        if self.settings.workers == 1 || self.is_closing() {
+        if self.settings.workers == 1 {
+            return self.end_single_loop();
+        }
+        if self.is_closing() {
             return;
         }
         let mut state = self.seats.state.lock();
@@ -154,16 +157,30 @@ impl Shared {
         if self.is_closing() {
             return;
         }
-        let Some(seat) = self.spares().iter().find_map(|spare| self.seats.take(spare.index)) else { return };
-        self.put_to_use(seat.index);
-        let (shared, number) = (self.clone(), seat.index - self.settings.workers);
-        // The thread is in the seat, as far as the monitor is concerned, from now on.
-        let worker_loop = self.at(seat.index).clone();
-        worker_loop.set_occupied(true);
-        let body = move || Worker::new(shared, seat).run_as_spare();
-        if let Err(error) = self.start_thread(format!("{}-spare-{number}", self.settings.thread_name), body) {
-            worker_loop.set_occupied(false);
+        let Some(spare) = self.spares().iter().find(|spare| spare.try_occupy()).cloned() else { return };
+        self.put_to_use(spare.index);
+        let (shared, name) =
+            (self.clone(), format!("{}-spare-{}", self.settings.thread_name, spare.index - self.settings.workers));
+        let home = spare.clone();
+        let body = move || match shared.seats.take(home.index) {
+            Some(seat) => Worker::new(shared, seat).run_as_spare(),
+            // Its last thread is just leaving. If a spare worker is still wanted at the monitor's next tick it will be found free.
+            None => home.set_occupied(false),
+        };
+        if let Err(error) = self.start_thread(name, body) {
+            spare.set_occupied(false);
             self.report_loop_error("starting a spare worker", &error);
+        }
+    }
+
+    /// A runtime of one loop that was shut down while this thread blocked on it has no other thread to end its tasks. The shutdown looks for
+    /// the free seat after it has said that the runtime closes, this thread looks in the opposite order: one of them takes it.
+    fn end_single_loop(self: &Arc<Self>) {
+        if self.is_closing()
+            && self.live_tasks() > 0
+            && let Some(seat) = self.seats.take(0)
+        {
+            Worker::new(self.clone(), seat).run_until_closed(false);
         }
     }
 
