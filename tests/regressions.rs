@@ -188,3 +188,24 @@ fn a_main_future_may_use_up_the_threads_park_token() {
         release.send(()).unwrap();
     });
 }
+
+/// A hook runs on a thread that the shutdown waits for: dropping the runtime there must not make the thread wait for itself.
+#[test]
+fn a_thread_hook_may_drop_its_own_runtime() {
+    let place: Arc<std::sync::Mutex<Option<Runtime>>> = Arc::default();
+    let (tell, heard) = mpsc::channel();
+    let of_hook = place.clone();
+    let rt = Runtime::builder()
+        .workers(2)
+        .on_thread_start(move || {
+            // The third thread is the stand-in; the runtime has been stored by then.
+            if let Some(rt) = of_hook.lock().unwrap().take() {
+                tell.send(rt.shutdown(Duration::MAX).is_ok()).unwrap();
+            }
+        })
+        .build()
+        .unwrap();
+    let handle = rt.handle();
+    handle.block_on(async { *place.lock().unwrap() = Some(rt) });
+    assert_eq!(heard.recv(), Ok(true));
+}

@@ -201,6 +201,7 @@ impl Shared {
         shared.thread_enters();
         let started = builder.spawn(move || {
             crate::report::set_thread_handler(handler);
+            super::current::drive_for_good();
             super::home::call_hook(start.as_ref());
             body();
             super::home::call_hook(stop.as_ref());
