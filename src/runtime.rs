@@ -69,6 +69,9 @@ impl Runtime {
         for index in 1..shared.settings.workers {
             let seat = shared.seats.take(index).expect("a new runtime's seats are free");
             let of_thread = shared.clone();
+            // Here and not only when the thread gets there: who places a socket or a timer meanwhile must not give it to loop 0, which nobody
+            // may ever sit in.
+            shared.at(index).set_occupied(true);
             shared.start_thread(format!("{}-{index}", shared.settings.thread_name), move || {
                 Worker::new(of_thread, seat).run_until_closed(false)
             })?;
