@@ -270,7 +270,7 @@ impl Watch {
             return (true, is_stalled);
         }
         let has_waiting = each.reactor.sources() > 0 || each.timers.is_due(now);
-        if has_waiting {
+        if has_waiting || !each.inbox.is_empty() {
             each.signal(signal::TURN);
         }
         if is_stalled && (has_waiting || !each.next.is_empty() || each.has_stealable()) {

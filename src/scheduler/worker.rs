@@ -281,6 +281,7 @@ impl Worker {
                 return Some((runnable, Origin::Shared));
             }
             self.deque().push(runnable);
+            self.publish_surplus();
         }
         self.slot_run.set(0);
         self.deque().pop().map(|runnable| (runnable, Origin::Shared))
@@ -314,18 +315,29 @@ impl Worker {
         polled
     }
 
-    /// The task was woken while it ran: it goes to the back. A peer is told only if it has company: alone, it is run next by this loop.
+    /// The task was woken while it ran: it goes to the back.
     fn reschedule(&self, runnable: Runnable, origin: Origin) {
         match origin {
             Origin::Pinned => self.pinned.borrow_mut().push_back(runnable),
             Origin::Shared => {
-                let has_company = self.deque().len() > 0;
                 self.deque().push(runnable);
-                if has_company {
-                    self.shared.publish();
-                }
+                self.publish_surplus();
             }
         }
+    }
+
+    /// Work came into this loop's queues that no peer was told of: tells one, if this loop has more than the task it runs next.
+    #[inline]
+    fn publish_surplus(&self) {
+        if self.has_surplus() {
+            self.shared.publish();
+        }
+    }
+
+    /// Whether there is more in this loop's queues than the task it runs next.
+    #[inline]
+    fn has_surplus(&self) -> bool {
+        self.deque().len() + usize::from(!self.home.next.is_empty()) > 1 || !self.home.inbox.is_empty()
     }
 
     /// Looks at clock, reactor, timers and inbox, and sets the time of the next look.
@@ -342,7 +354,9 @@ impl Worker {
             self.last_check.set((tick, now));
             self.turn(Some(Duration::ZERO));
         }
-        self.drain_inbox(&self.home);
+        if self.drain_inbox(&self.home) {
+            self.publish_surplus();
+        }
     }
 
     // ---- reactor and timers ----------------------------------------------------------------------------------------------------
@@ -378,9 +392,7 @@ impl Worker {
                 report::catch(ExceptionKind::Waker, || waker.wake());
             }
             self.is_dispatching.set(false);
-            if self.deque().len() > 1 {
-                self.shared.publish();
-            }
+            self.publish_surplus();
         }
         *self.wakers.borrow_mut() = wakers;
     }
@@ -396,6 +408,7 @@ impl Worker {
         self.dispatch(wakers);
         if let Some(runnable) = stalled.next.take() {
             self.deque().push(runnable);
+            self.publish_surplus();
         }
     }
 
@@ -403,6 +416,7 @@ impl Worker {
 
     fn search_or_sleep(&self) {
         if self.drain_inbox(&self.home) {
+            self.publish_surplus();
             return;
         }
         if self.shared.in_use().len() > 1 {
@@ -410,6 +424,8 @@ impl Worker {
             let found = self.steal();
             if has_token {
                 self.end_search(found);
+            } else if found {
+                self.publish_surplus();
             }
             if found {
                 return;
@@ -418,7 +434,8 @@ impl Worker {
         self.sleep();
     }
 
-    /// Moves everything in the loop's inbox to the deque.
+    /// Moves everything in a loop's inbox to the deque. The caller publishes: of all who filled the inbox only the first told anybody (I3),
+    /// and while the items moved no searcher could see them. The same is true of what was stolen from a deque.
     fn drain_inbox(&self, of: &LoopShared) -> bool {
         if of.inbox.is_empty() {
             return false;
@@ -458,8 +475,8 @@ impl Worker {
     /// Gives the token back and looks once more (S-b), so that what was published while this thread held it has a searcher.
     fn end_search(&self, found: bool) {
         self.shared.sleep.end_search();
-        // One task in the own deque is no reason to wake anybody: this thread runs it next.
-        if found && (self.deque().len() > 1 || self.sees_stealable_elsewhere()) {
+        // One task of its own is no reason to wake anybody: this thread runs it next. The own inbox counts, for this thread may come to it late.
+        if found && (self.has_surplus() || self.sees_stealable_elsewhere()) {
             self.shared.publish();
         }
     }
@@ -545,7 +562,8 @@ impl Drop for Worker {
             self.deque().push(runnable);
         }
         self.home.set_occupied(false);
-        if self.deque().len() > 0 {
+        // The inbox too: who filled it may have told this thread alone, which leaves with the notice.
+        if self.home.has_stealable() {
             self.shared.publish();
         }
         if let Some(seat) = self.seat.take() {
@@ -576,3 +594,6 @@ enum Origin {
     Shared,
     Pinned,
 }
+
+#[cfg(all(test, not(eddies_loom)))]
+mod tests;

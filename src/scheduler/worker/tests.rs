@@ -1,0 +1,113 @@
+//! Who is told of work that changes its place. One thread plays all parts: loop 0 is run by hand, loop 1 "sleeps" by its idle bit alone.
+
+use std::panic::Location;
+
+use super::*;
+use crate::scheduler::Settings;
+use crate::scheduler::home::Spawn;
+
+/// Two loops, no threads, a worker in loop 0.
+fn ring() -> (Arc<Shared>, Worker) {
+    let shared = Shared::new(Settings {
+        workers: 2,
+        spare_workers: 0,
+        thread_name: "ring".to_owned(),
+        thread_stack_size: None,
+        on_thread_start: None,
+        on_thread_stop: None,
+        exception_handler: None,
+        shutdown_timeout: Duration::ZERO,
+        slow_poll: None,
+        on_slow_poll: None,
+        blocking_threads: 1,
+        blocking_queue: None,
+        blocking_keep_alive: Duration::ZERO,
+    });
+    let seat = shared.seats.take(0).unwrap();
+    let worker = Worker::new(shared.clone(), seat);
+    (shared, worker)
+}
+
+/// Puts a task into the inbox of loop 0, the only one that is occupied.
+fn spawn_from_outside(shared: &Shared) {
+    drop(shared.spawn_from_outside(async {}, Spawn { name: None, location: Location::caller() }));
+}
+
+/// Loop 1 was claimed and handed the search token.
+fn is_woken(shared: &Shared) -> bool {
+    !shared.sleep.is_idle(1) && shared.loops[1].parker.end() == Some(Notice::Search) && !shared.sleep.begin_search()
+}
+
+fn end(shared: &Shared, worker: Option<Worker>) {
+    shared.begin_shutdown();
+    let worker =
+        worker.unwrap_or_else(|| Worker::new(shared.loops[0].shared.upgrade().unwrap(), shared.seats.take(0).unwrap()));
+    worker.run_until_closed(false);
+    drop(worker);
+    shared.monitor.stop();
+}
+
+#[test]
+fn what_comes_out_of_an_inbox_is_offered_to_a_sleeper() {
+    let (shared, worker) = ring();
+    // The first push finds nobody asleep, the second tells nobody (I3).
+    spawn_from_outside(&shared);
+    spawn_from_outside(&shared);
+    shared.sleep.announce(1);
+    worker.search_or_sleep();
+    assert_eq!(worker.deque().len(), 2);
+    assert!(is_woken(&shared));
+    end(&shared, Some(worker));
+}
+
+#[test]
+fn one_task_alone_wakes_nobody() {
+    let (shared, worker) = ring();
+    spawn_from_outside(&shared);
+    shared.sleep.announce(1);
+    worker.search_or_sleep();
+    assert_eq!(worker.deque().len(), 1);
+    assert!(shared.sleep.is_idle(1));
+    assert!(shared.sleep.retract(1));
+    end(&shared, Some(worker));
+}
+
+#[test]
+fn a_search_that_ends_looks_at_its_own_inbox_too() {
+    let (shared, worker) = ring();
+    assert!(shared.sleep.begin_search());
+    shared.sleep.announce(1);
+    // The pusher sees the token, and stops.
+    spawn_from_outside(&shared);
+    assert!(shared.sleep.is_idle(1));
+    worker.end_search(true);
+    assert!(is_woken(&shared));
+    end(&shared, Some(worker));
+}
+
+#[test]
+fn a_worker_that_leaves_offers_what_is_in_its_inbox() {
+    let (shared, worker) = ring();
+    spawn_from_outside(&shared);
+    shared.sleep.announce(1);
+    drop(worker);
+    assert!(is_woken(&shared));
+    end(&shared, None);
+}
+
+#[test]
+fn a_task_displaced_from_the_slot_is_offered_to_a_sleeper() {
+    let (shared, worker) = ring();
+    for _ in 0..2 {
+        spawn_from_outside(&shared);
+    }
+    worker.search_or_sleep();
+    let displaced = worker.deque().pop().unwrap();
+    assert!(shared.loops[0].next.fill(displaced).is_ok());
+    shared.sleep.announce(1);
+    worker.slot_run.set(SLOT_RUN_MAX);
+    let (taken, _) = worker.next_shared().unwrap();
+    assert!(is_woken(&shared));
+    drop(taken);
+    end(&shared, Some(worker));
+}
