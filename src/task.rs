@@ -27,9 +27,11 @@ pub(crate) use runnable::{Outcome, Runnable};
 
 use cell::Header;
 
-/// How a task reaches its queue and its registry.
-pub(crate) trait Schedule {
+/// How a task reaches its queue and its registry. Cloning it should be a copy: it is done for each wake of an idle task.
+pub(crate) trait Schedule: Clone {
     /// Takes the Runnable of a task that was woken. Any thread, also while user code runs; it must not call user code itself.
+    ///
+    /// Called on a clone that lies outside of the task's cell: whoever runs the Runnable may free the cell before this returns.
     fn schedule(&self, runnable: Runnable);
 
     /// The task completes: take it out of the registry. Whether it was in there, so that its reference is now the caller's.

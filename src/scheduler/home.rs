@@ -24,6 +24,7 @@ use crate::task::registry::Registry;
 use crate::task::{self, AbortHandle, Outcome, Runnable, Schedule, Task, TaskRef};
 
 /// The home loop of a task that any loop may run.
+#[derive(Clone, Copy)]
 struct Home(NonNull<LoopShared>);
 
 // SAFETY: `LoopShared` is Sync, and the pointer is used only while the loop is alive (H1).
@@ -58,7 +59,8 @@ impl Schedule for Home {
             _ => Some(runnable),
         });
         if let Some(runnable) = left {
-            schedule_from_outside(home, runnable);
+            // H2: counted before the push. `home` is not passed on: it may be gone before the function returns.
+            schedule_from_outside(home.shared.upgrade(), home.index, runnable);
         }
     }
 
@@ -71,10 +73,10 @@ impl Schedule for Home {
 
 /// A wake that comes from no worker of the task's runtime.
 #[cold]
-fn schedule_from_outside(home: &LoopShared, runnable: Runnable) {
-    // H2: counted before the push. There is always something to count, for the Runnable keeps the runtime alive until then (H1).
-    if let Some(shared) = home.shared.upgrade() {
-        shared.push_from_outside(home.index, runnable);
+fn schedule_from_outside(shared: Option<Arc<Shared>>, index: usize, runnable: Runnable) {
+    // There is always something to count, for the Runnable keeps the runtime alive until it is pushed (H1).
+    if let Some(shared) = shared {
+        shared.push_from_outside(index, runnable);
     }
     // Else the runtime could not start the thread that was to end its tasks, and left its loops' memory behind (`Shared::drop`): the Runnable
     // was dropped here, which ends the task.
@@ -98,6 +100,7 @@ fn unlink(home: &LoopShared, registry: &Registry, task: TaskRef) -> bool {
 }
 
 /// The home loop of a task that only that loop's thread may run.
+#[derive(Clone, Copy)]
 struct LocalHome(Home);
 
 impl Schedule for LocalHome {
@@ -259,6 +262,7 @@ impl<T, F: FnOnce() -> T> Future for Blocking<F> {
 }
 
 /// The scheduler of blocking jobs: they are scheduled once, by hand, and never idle.
+#[derive(Clone, Copy)]
 struct Unscheduled;
 
 impl Schedule for Unscheduled {

@@ -268,7 +268,9 @@ unsafe fn schedule<F: Future, S: Schedule>(header: NonNull<Header>) {
     let task = unsafe { cell::<F, S>(header) };
     // SAFETY: the state was idle before the caller's edge, so there is no other Runnable (T1), and the reference is the caller's to give.
     let runnable = unsafe { Runnable::from_raw(header) };
-    task.scheduler.schedule(runnable);
+    // A clone, for once the Runnable is in a queue the cell may be freed by another thread, and a `&self` must not dangle while its function runs.
+    let scheduler = task.scheduler.clone();
+    scheduler.schedule(runnable);
 }
 
 /// [`Vtable::take_output`].
