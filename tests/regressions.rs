@@ -60,6 +60,12 @@ fn guards_may_be_dropped_in_any_order() {
     drop(b);
 }
 
+/// Keeps `count` until it is dropped.
+async fn keep(count: Count) {
+    pending::<()>().await;
+    drop(count);
+}
+
 /// The thread that blocked on a runtime of one loop left the tasks of a shutdown behind, and the shutdown did not wait for them.
 #[test]
 fn a_shutdown_beside_a_block_on_ends_every_task_of_a_single_loop() {
@@ -71,11 +77,7 @@ fn a_shutdown_beside_a_block_on_ends_every_task_of_a_single_loop() {
         let blocked = thread::spawn(move || {
             handle.block_on(async move {
                 for _ in 0..100 {
-                    let count = Count(count.clone());
-                    drop(spawn(async move {
-                        let _count = count;
-                        pending::<()>().await;
-                    }));
+                    spawn(keep(Count(count.clone())));
                 }
                 tell_inside.send(()).unwrap();
             });

@@ -158,9 +158,23 @@ impl Drop for Leave {
     }
 }
 
+/// Lets a thread block that drives something; see [`stop_driving`].
+#[must_use]
+pub(crate) struct MayBlock {
+    was_driving: bool,
+    /// Keeps the guard on its thread.
+    _worker: PhantomData<*const Worker>,
+}
+
+impl Drop for MayBlock {
+    fn drop(&mut self) {
+        let _ = IS_DRIVING.try_with(|cell| cell.set(self.was_driving));
+    }
+}
+
 /// This thread may block until the guard is dropped; its worker's work has been given to others.
-pub(crate) fn stop_driving() -> Restore<'static> {
-    replace(WORKER.with(Cell::get), None, false)
+pub(crate) fn stop_driving() -> MayBlock {
+    MayBlock { was_driving: IS_DRIVING.with(|cell| cell.replace(false)), _worker: PhantomData }
 }
 
 /// This thread is inside `shared` until the guard is dropped.

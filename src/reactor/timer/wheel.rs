@@ -401,7 +401,7 @@ mod tests {
                 wheel.insert(now, deadline, 7);
                 assert_eq!(wheel.next(), Some(deadline.max(now)));
                 if let Some(before) = deadline.checked_sub(1).filter(|&before| before >= now) {
-                    assert_eq!(fire_all(&mut wheel, before), [], "{deadline} fired at {before}");
+                    assert!(fire_all(&mut wheel, before).is_empty(), "{deadline} fired at {before}");
                 }
                 assert_eq!(fire_all(&mut wheel, deadline.max(now)), [7], "{deadline} inserted at {now}");
                 assert_eq!((wheel.next(), wheel.len()), (None, 0));
@@ -425,7 +425,7 @@ mod tests {
         let mut wheel = Wheel::new();
         // At 0 the deadline is three levels up, at 299_000 two, at 299_990 it is on the lowest.
         for (seq, now) in [0, 10, 299_000, 299_001, 299_990, 299_999].into_iter().enumerate() {
-            assert_eq!(fire_all(&mut wheel, now), []);
+            assert!(fire_all(&mut wheel, now).is_empty());
             wheel.insert(now, 300_000, seq as u64);
         }
         assert_eq!(fire_all(&mut wheel, 300_000), [0, 1, 2, 3, 4, 5]);

@@ -35,13 +35,13 @@ fn spawn_from_outside(shared: &Shared) {
 
 /// Loop 1 was claimed and handed the search token.
 fn is_woken(shared: &Shared) -> bool {
-    !shared.sleep.is_idle(1) && shared.loops[1].parker.end() == Some(Notice::Search) && !shared.sleep.begin_search()
+    !shared.sleep.is_idle(1) && shared.at(1).parker.end() == Some(Notice::Search) && !shared.sleep.begin_search()
 }
 
 fn end(shared: &Shared, worker: Option<Worker>) {
     shared.begin_shutdown();
     let worker =
-        worker.unwrap_or_else(|| Worker::new(shared.loops[0].shared.upgrade().unwrap(), shared.seats.take(0).unwrap()));
+        worker.unwrap_or_else(|| Worker::new(shared.at(0).shared.upgrade().unwrap(), shared.seats.take(0).unwrap()));
     worker.run_until_closed(false);
     drop(worker);
     shared.monitor.stop();
@@ -103,7 +103,7 @@ fn a_task_displaced_from_the_slot_is_offered_to_a_sleeper() {
     }
     worker.search_or_sleep();
     let displaced = worker.deque().pop().unwrap();
-    assert!(shared.loops[0].next.fill(displaced).is_ok());
+    assert!(shared.at(0).next.fill(displaced).is_ok());
     shared.sleep.announce(1);
     worker.slot_run.set(SLOT_RUN_MAX);
     let (taken, _) = worker.next_shared().unwrap();
