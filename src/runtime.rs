@@ -232,13 +232,14 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
             let waker = Arc::new(ThreadWaker { thread: thread::current(), is_woken: AtomicBool::new(true) });
             let context_waker = Waker::from(waker.clone());
             let _restore = current::drive_without_seat(shared);
+            let seatless = shared.block_seatless();
             loop {
                 if waker.take()
                     && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&context_waker))
                 {
                     return output;
                 }
-                if let Some(seat) = shared.seats.take_or_wait() {
+                if let Some(seat) = seatless.take_seat() {
                     break seat;
                 }
                 // The future's poll may have used up the token of a wake-up that came meanwhile; nothing of the user's runs after this look.

@@ -43,7 +43,7 @@ struct State {
     free: Vec<Seat>,
     /// Threads in [`Seats::request`]: the stand-in keeps its hands off the seat meanwhile.
     wanted: usize,
-    /// Threads that block without a seat: unparked when seat 0 comes free.
+    /// Threads that block without a seat: unparked when seat 0 comes free, and preferred to the stand-in for a while.
     waiting: Vec<Thread>,
     has_stand_in: bool,
 }
@@ -67,7 +67,7 @@ impl Seats {
     }
 
     /// Takes seat 0, or has the calling thread unparked when it comes free.
-    pub(crate) fn take_or_wait(&self) -> Option<Seat> {
+    fn take_or_wait(&self) -> Option<Seat> {
         let mut state = self.state.lock();
         let seat = state.take(0);
         if seat.is_none() {
@@ -79,11 +79,18 @@ impl Seats {
         seat
     }
 
+    /// The calling thread no longer wants to be unparked.
+    fn wait_no_more(&self) {
+        let this = thread::current().id();
+        self.state.lock().waiting.retain(|waiting| waiting.id() != this);
+        self.changed.notify_all();
+    }
+
     pub(crate) fn give_back(&self, seat: Seat) {
         let waiting = {
             let mut state = self.state.lock();
             state.free.push(seat);
-            std::mem::take(&mut state.waiting)
+            state.waiting.clone()
         };
         self.changed.notify_all();
         for thread in waiting {
@@ -98,7 +105,32 @@ impl Seats {
     }
 }
 
+/// A thread that blocks on the runtime without a seat, from its first look for one until it has one or its future is through.
+pub(crate) struct Seatless<'a>(&'a Shared);
+
+impl Seatless<'_> {
+    /// Takes seat 0, or has the calling thread unparked when it comes free. A stand-in is asked to leave.
+    pub(crate) fn take_seat(&self) -> Option<Seat> {
+        let seat = self.0.seats.take_or_wait();
+        if seat.is_none() && self.0.seats.state.lock().has_stand_in {
+            self.0.loops[0].signal(signal::LEAVE);
+        }
+        seat
+    }
+}
+
+impl Drop for Seatless<'_> {
+    fn drop(&mut self) {
+        self.0.seats.wait_no_more();
+    }
+}
+
 impl Shared {
+    /// The calling thread begins to block without a seat.
+    pub(crate) fn block_seatless(&self) -> Seatless<'_> {
+        Seatless(self)
+    }
+
     /// Seat 0, if it is free or its stand-in leaves it in time.
     pub(crate) fn request_seat(&self) -> Option<Seat> {
         let mut state = self.seats.state.lock();
@@ -225,17 +257,23 @@ fn stand_in(shared: &Arc<Shared>) {
     loop {
         let seat = {
             let mut state = shared.seats.state.lock();
+            // Who waits for the seat has been unparked and goes first; but it may be in a long poll, and loop 0 must not wait for that.
+            let mut has_waited = false;
             loop {
                 if shared.is_closing() && shared.live_tasks() == 0 {
                     return;
                 }
                 if state.wanted == 0
-                    && state.waiting.is_empty()
+                    && (state.waiting.is_empty() || has_waited)
                     && let Some(seat) = state.take(0)
                 {
                     break seat;
                 }
-                state = shared.seats.changed.wait(state);
+                (state, has_waited) = if state.waiting.is_empty() {
+                    (shared.seats.changed.wait(state), false)
+                } else {
+                    shared.seats.changed.wait_timeout(state, HAND_OVER)
+                };
             }
         };
         Worker::new(shared.clone(), seat).run_until_closed(true);
