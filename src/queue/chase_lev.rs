@@ -235,7 +235,10 @@ impl<W: Word> ChaseLev<W> {
     #[cold]
     fn grow(&self, needed: usize) -> &Ring {
         let outgrown = self.shared.ring();
-        let bigger = Ring::alloc(needed.next_power_of_two(), ptr::from_ref(outgrown).cast_mut());
+        // The pointer that came from the box, for it will be made a box again: one made from `outgrown` would only be good for reading.
+        // Ordering: Relaxed, this thread's own store.
+        let link = self.shared.ring.load(Ordering::Relaxed);
+        let bigger = Ring::alloc(needed.next_power_of_two(), link);
         // SAFETY: just allocated, and freed by nobody before `shared` is dropped, which `self` keeps alive (C4).
         let ring: &Ring = unsafe { bigger.as_ref() };
         let mut index = self.front_seen.get();
