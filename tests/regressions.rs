@@ -211,3 +211,80 @@ fn a_thread_hook_may_drop_its_own_runtime() {
     handle.block_on(async { *place.lock().unwrap() = Some(rt) });
     assert_eq!(heard.recv(), Ok(true));
 }
+
+/// The stand-in that was too late to leave its seat in time took it again before the thread that waited for it could.
+#[test]
+fn a_thread_that_waits_for_the_seat_gets_it_from_the_stand_in() {
+    for _ in 0..10 {
+        let rt = runtime(2);
+        // Makes the stand-in.
+        rt.block_on(async {});
+        let (tell_running, running) = mpsc::channel();
+        let releases: Vec<_> = (0..2)
+            .map(|_| {
+                let (release, released) = mpsc::channel::<()>();
+                let tell_running = tell_running.clone();
+                drop(rt.spawn(async move {
+                    tell_running.send(()).unwrap();
+                    let _ = released.recv();
+                }));
+                release
+            })
+            .collect();
+        // Both loops are in a poll, the stand-in's too.
+        running.recv().unwrap();
+        running.recv().unwrap();
+        let mut releases = Some(releases);
+        rt.block_on(poll_fn(move |cx| {
+            // Without a seat, for nobody leaves one; then let them go.
+            drop(releases.take());
+            if std::panic::catch_unwind(|| drop(eddies::spawn_local(async {}))).is_ok() {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+    }
+}
+
+/// A runtime of one loop has nothing to watch over, and started a monitor all the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_single_loop_starts_no_thread() {
+    let rt = Runtime::builder().workers(1).thread_name("lone").build().unwrap();
+    rt.block_on(async { eddies::sleep(Duration::from_millis(5)).await });
+    for thread in std::fs::read_dir("/proc/self/task").unwrap() {
+        // A thread of another test may end meanwhile.
+        let name = std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap_or_default();
+        assert!(!name.starts_with("lone"), "{name}");
+    }
+}
+
+/// A main future that panics leaves through the destructor of its worker: local tasks end there, the others stay.
+#[test]
+fn a_panic_of_the_main_future_ends_its_local_tasks_and_no_others() {
+    for workers in [1, 2] {
+        let rt = runtime(workers);
+        let (local, shared) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (count_local, count_shared) = (Count(local.clone()), Count(shared.clone()));
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            rt.block_on(async move {
+                drop(eddies::spawn_local(async move {
+                    let _count = count_local;
+                    pending::<()>().await;
+                }));
+                drop(spawn(async move {
+                    let _count = count_shared;
+                    pending::<()>().await;
+                }));
+                yield_now().await;
+                panic!("on purpose");
+            });
+        }));
+        assert!(caught.is_err());
+        assert_eq!((local.load(SeqCst), shared.load(SeqCst)), (1, 0));
+        rt.block_on(async { spawn(async {}).await.unwrap() });
+        drop(rt);
+        assert_eq!(shared.load(SeqCst), 1);
+    }
+}
