@@ -343,3 +343,21 @@ fn a_runnable_dropped_unrun_cancels() {
         assert_eq!(drops(&dropped), 1);
     });
 }
+
+/// 1 runner that completes the task, 1 handle that looks at the output: it sees none, or all of it, and can take it after (T3). Bound 3.
+#[test]
+fn a_look_at_the_output_sees_none_or_all_of_it() {
+    check("task_result_vs_complete", 3, 20, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let mut task = scheduler.spawn(async { 7 });
+        let runner = scheduler.clone();
+        let thread = line.spawn(move || runner.run());
+        line.pass();
+        assert!(matches!(task.result(), None | Some(Ok(7))));
+        thread.join().unwrap();
+        assert!(matches!(task.result(), Some(Ok(7))));
+        let poll = Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(poll, Poll::Ready(Ok(7))) && task.result().is_none());
+    });
+}

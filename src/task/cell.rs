@@ -61,6 +61,8 @@ pub(super) struct Vtable {
     pub(super) schedule: unsafe fn(NonNull<Header>),
     /// Moves the output into the `Option<Result<T, TaskError>>` behind the pointer.
     pub(super) take_output: unsafe fn(NonNull<Header>, NonNull<()>),
+    /// Where the `Result<T, TaskError>` lies, unless it was taken.
+    pub(super) peek_output: unsafe fn(NonNull<Header>) -> Option<NonNull<()>>,
     /// Drops the output, and reports a panic that was in it.
     pub(super) drop_output: unsafe fn(NonNull<Header>),
     /// Frees the cell.
@@ -99,6 +101,7 @@ where
                 run: run::<F, S>,
                 schedule: schedule::<F, S>,
                 take_output: take_output::<F, S>,
+                peek_output: peek_output::<F, S>,
                 drop_output: drop_output::<F, S>,
                 free: free::<F, S>,
             }
@@ -289,6 +292,23 @@ unsafe fn take_output<F: Future, S>(header: NonNull<Header>, into: NonNull<()>) 
         // SAFETY: the caller's contract on `into`.
         unsafe { into.cast::<Option<Result<F::Output, TaskError>>>().write(Some(output)) };
     }
+}
+
+/// [`Vtable::peek_output`]. What it points to is a `Result<F::Output, TaskError>`, and stays there until its owner takes it.
+///
+/// # Safety
+///
+/// The task is complete and its output the caller's (T3).
+unsafe fn peek_output<F: Future, S>(header: NonNull<Header>) -> Option<NonNull<()>> {
+    // SAFETY: the caller holds a reference.
+    let task = unsafe { cell::<F, S>(header) };
+    task.stage.with(|stage| {
+        // SAFETY: the output is the caller's (T3), who does not write it now.
+        match unsafe { &*stage } {
+            Stage::Finished(output) => Some(NonNull::from(output).cast()),
+            Stage::Polling(_) | Stage::Consumed => None,
+        }
+    })
 }
 
 /// [`Vtable::drop_output`].

@@ -62,7 +62,7 @@ pub struct Task<T> {
 
 // SAFETY: a handle gives its holder the output, which is Send, and otherwise only what any thread may do with a task.
 unsafe impl<T: Send> Send for Task<T> {}
-// SAFETY: through a shared reference a handle gives no access to the output.
+// SAFETY: through a shared reference a handle gives no access to the output (`result` asks for an exclusive one).
 unsafe impl<T: Send> Sync for Task<T> {}
 
 impl<T> Unpin for Task<T> {}
@@ -112,8 +112,35 @@ impl<T> Task<T> {
         self.header().label.location()
     }
 
-    /// Whether the task is complete; if not, `waker` will be woken when it is.
-    fn poll_complete(&self, waker: &Waker) -> bool {
+    /// Looks at the output without taking it: `None` while the task is not finished, and after its output was taken by awaiting it. It can
+    /// be read many times.
+    ///
+    /// It takes the handle exclusively because neither the output nor the payload of a panic need be `Sync`.
+    ///
+    /// ```
+    /// eddies::run(async {
+    ///     let mut task = eddies::spawn(async { 6 * 7 });
+    ///     while !task.is_finished() {
+    ///         eddies::yield_now().await;
+    ///     }
+    ///     assert!(matches!(task.result(), Some(Ok(42))));
+    ///     assert_eq!(task.await.unwrap(), 42);
+    /// });
+    /// ```
+    pub fn result(&mut self) -> Option<Result<&T, &TaskError>> {
+        if !self.is_finished() {
+            return None;
+        }
+        // SAFETY: the task is complete, and while there is a handle the output is its own (T3).
+        let output = unsafe { (self.header().vtable.peek_output)(self.header) }?;
+        // SAFETY: a `Result<T, TaskError>` by the contract of `from_raw`. It lies in the cell, which lives as long as the handle (T5), and only
+        // the handle takes or drops it (T3), which the borrow of the handle forbids meanwhile.
+        let output: &Result<T, TaskError> = unsafe { output.cast().as_ref() };
+        Some(output.as_ref())
+    }
+
+    /// Whether the task is complete; if not, `waker` will be woken when it is. One waker at a time: this one takes the place of the last.
+    pub(crate) fn poll_complete(&self, waker: &Waker) -> bool {
         let header = self.header();
         let now = header.state.load();
         if now.is_complete() {
