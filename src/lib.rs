@@ -11,6 +11,7 @@ compile_error!(
 mod blocking;
 pub mod coop;
 mod error;
+pub mod future;
 #[cfg(all(feature = "hyper", not(eddies_loom)))]
 pub mod hyper;
 #[cfg(not(eddies_loom))]
@@ -43,6 +44,9 @@ pub mod time;
 
 pub use blocking::BlockingCounters;
 pub use error::{Elapsed, NoRuntime, Overloaded, StillRunning, TaskError};
+#[cfg(not(eddies_loom))]
+pub use future::{When, wait};
+pub use future::{as_completed, gather, try_gather};
 pub use report::{Exception, ExceptionKind, SlowPoll};
 #[cfg(not(eddies_loom))]
 pub use runtime::{Builder, EnterGuard, LoopHandle, Runtime, block_in_place};
