@@ -31,7 +31,9 @@ mod scheduler;
 /// The part of the scheduler that models check; the rest needs threads and sockets.
 #[cfg(eddies_loom)]
 mod scheduler {
+    pub(crate) mod drowse;
     pub(crate) mod park;
+    pub(crate) mod signals;
     pub(crate) mod sleep;
 }
 #[cfg(not(eddies_loom))]

@@ -19,10 +19,12 @@
 //!   the notification, for the task may run, and end the runtime, as soon as it is pushed.
 
 pub(crate) mod current;
+pub(crate) mod drowse;
 pub(crate) mod home;
 pub(crate) mod monitor;
 pub(crate) mod park;
 pub(crate) mod seat;
+pub(crate) mod signals;
 pub(crate) mod sleep;
 pub(crate) mod worker;
 
@@ -35,7 +37,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::blocking;
 use crate::loom::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicUsize, fence};
+use crate::loom::atomic::{AtomicBool, AtomicUsize, fence};
 use crate::loom::thread::JoinHandle;
 use crate::loom::{Arc, Condvar, Mutex, Weak};
 use crate::queue::inbox::Inbox;
@@ -51,6 +53,7 @@ use home::Job;
 use monitor::Monitor;
 use park::{Notice, Parker};
 use seat::Seats;
+use signals::Signals;
 use sleep::Sleep;
 
 /// The stealing end of a loop's deque.
@@ -132,7 +135,7 @@ pub(crate) struct LoopShared {
     pub(crate) local_registry: Registry,
     pub(crate) parker: CachePadded<Parker>,
     /// Bits of [`signal`]. Set by any thread, taken by the owner.
-    signals: AtomicU32,
+    pub(crate) signals: Signals,
     /// Polls and turns the owner has made. Written by the owner alone, read by the monitor.
     pub(crate) progress: CachePadded<worker::Progress>,
     /// A stalled loop that this one, while asleep, was asked to help: its index + 1, or 0. Written by the monitor, taken by the owner.
@@ -148,29 +151,9 @@ pub(crate) struct LoopShared {
 impl LoopShared {
     /// Leaves `bits` for the owner and wakes it if it sleeps. Any thread.
     pub(crate) fn signal(&self, bits: u32) {
-        // Ordering: AcqRel. Release pairs with the swap in `take_signals`; the acquire half chains earlier signals of other threads.
-        if self.signals.fetch_or(bits, AcqRel) & bits == bits {
-            // Still there from before: the owner was woken then and has not looked yet.
-            return;
+        if self.signals.leave(bits) {
+            self.nudge();
         }
-        self.nudge();
-    }
-
-    /// The owner takes its signals.
-    #[inline]
-    pub(crate) fn take_signals(&self) -> u32 {
-        // Ordering: Relaxed: only decides whether the swap is worth its price; a signal set just now is found next time, and before the
-        // owner sleeps `has_signals` comes after the fence in `Sleep::announce`.
-        if self.signals.load(Relaxed) == 0 {
-            return 0;
-        }
-        // Ordering: AcqRel pairs with the fetch_or in `signal`: what the signaller did before is visible.
-        self.signals.swap(0, AcqRel)
-    }
-
-    pub(crate) fn has_signals(&self) -> bool {
-        // Ordering: Relaxed: ordered by the caller's fence (S3).
-        self.signals.load(Relaxed) != 0
     }
 
     /// Something was left for this loop's owner that it may not know of (a signal, a pinned task, a first file descriptor, an earlier
@@ -495,7 +478,7 @@ impl LoopShared {
             registry: CachePadded::new(Registry::new()),
             local_registry: Registry::new(),
             parker: CachePadded::new(Parker::new()),
-            signals: AtomicU32::new(0),
+            signals: Signals::new(),
             progress: CachePadded::new(worker::Progress::new()),
             rescue: AtomicUsize::new(0),
             is_occupied: AtomicBool::new(false),

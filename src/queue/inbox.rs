@@ -185,7 +185,7 @@ impl<L: Link> Drop for Drained<L> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(all(test, eddies_loom))]
 #[path = "../../loom-tests/models/inbox.rs"]

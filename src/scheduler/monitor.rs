@@ -19,19 +19,18 @@
 //! starts when it is first needed. Go's sysmon is the model; it may sleep up to 10 ms between two looks, and finds stalls by the same kind of
 //! counter.
 //!
-//! Falling asleep and stirring are a store-then-check race, with a fence on each side: **M1** either the monitor, after it said that it
-//! sleeps, sees the loop that runs, or the loop, after it gave up its idle bit, sees that the monitor sleeps.
+//! Falling asleep and stirring are a store-then-check race, which [`Drowse`] decides: either the monitor sees the loop that runs, or the loop,
+//! after it gave up its idle bit, sees that the monitor sleeps.
 
 use std::io;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::drowse::Drowse;
 use super::worker::MAIN_FUTURE;
 use super::{LoopShared, Shared, signal};
-use crate::loom::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
-use crate::loom::atomic::{AtomicBool, fence};
 use crate::loom::thread::{self, JoinHandle};
-use crate::loom::{Arc, Condvar, Mutex, OnceLock, Weak};
+use crate::loom::{Arc, Mutex, OnceLock, Weak};
 use crate::report::{self, ExceptionKind, Polled, SlowPoll};
 
 /// The time between two looks.
@@ -42,30 +41,16 @@ const QUIET_TICKS: u32 = 20;
 
 /// One runtime's monitor.
 pub(crate) struct Monitor {
-    /// Set by the monitor when it goes to sleep, cleared by who rouses it. True at first: there is no thread yet.
-    is_asleep: AtomicBool,
+    drowse: Drowse,
     /// What it watches; set once, when the runtime has been made.
     shared: OnceLock<Weak<Shared>>,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-/// Read and written under the lock.
-struct State {
-    thread: Option<JoinHandle<()>>,
-    is_stopped: bool,
-    /// Roused since it last looked.
-    is_roused: bool,
+    /// Started by the first that rouses it, under the lock; taken by who stops it.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Monitor {
     pub(crate) fn new() -> Self {
-        Monitor {
-            is_asleep: AtomicBool::new(true),
-            shared: OnceLock::new(),
-            state: Mutex::new(State { thread: None, is_stopped: false, is_roused: false }),
-            changed: Condvar::new(),
-        }
+        Monitor { drowse: Drowse::new(), shared: OnceLock::new(), thread: Mutex::new(None) }
     }
 
     /// Says what is to be watched.
@@ -77,38 +62,28 @@ impl Monitor {
     /// Something runs, or a blocking job waits: the monitor must not sleep. Any thread.
     #[inline]
     pub(crate) fn stir(&self) {
-        // Ordering: SeqCst fence, pairs with the one in `fall_asleep`: M1.
-        fence(SeqCst);
-        // Ordering: Relaxed: ordered by the fence (M1).
-        if self.is_asleep.load(Relaxed) {
-            self.rouse();
+        if self.drowse.stir() {
+            self.start_if_new();
         }
     }
 
+    /// Starts the thread, unless it is there, or was stopped: `stop` says so first and takes the thread after.
     #[cold]
-    fn rouse(&self) {
-        // Ordering: AcqRel: of several that rouse it one does the work; the lock below publishes the rest.
-        if !self.is_asleep.swap(false, AcqRel) {
+    fn start_if_new(&self) {
+        let mut thread = self.thread.lock();
+        if thread.is_some() || self.drowse.is_stopped() {
             return;
         }
-        let mut state = self.state.lock();
-        state.is_roused = true;
-        if state.thread.is_none() && !state.is_stopped {
-            match self.start() {
-                Ok(thread) => state.thread = thread,
-                Err(error) => {
-                    drop(state);
-                    // Ordering: Relaxed: the next `stir` tries again; nothing else hangs on it.
-                    self.is_asleep.store(true, Relaxed);
-                    if let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
-                        shared.report_loop_error("starting the monitor", &error);
-                    }
-                    return;
+        match self.start() {
+            Ok(started) => *thread = started,
+            Err(error) => {
+                drop(thread);
+                self.drowse.remain_asleep();
+                if let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
+                    shared.report_loop_error("starting the monitor", &error);
                 }
             }
         }
-        drop(state);
-        self.changed.notify_one();
     }
 
     fn start(&self) -> io::Result<Option<JoinHandle<()>>> {
@@ -127,12 +102,8 @@ impl Monitor {
 
     /// Ends the monitor's thread and waits for it. Called once no worker runs any more.
     pub(crate) fn stop(&self) {
-        let thread = {
-            let mut state = self.state.lock();
-            state.is_stopped = true;
-            state.thread.take()
-        };
-        self.changed.notify_one();
+        self.drowse.stop();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread
             && thread.thread().id() != thread::current().id()
         {
@@ -145,39 +116,17 @@ impl Monitor {
         let mut watch = Watch::new();
         let mut quiet = 0;
         while let Some(shared) = watched.upgrade() {
-            let is_active = watch.look(&shared);
-            quiet = if is_active { 0 } else { quiet + 1 };
-            let sleeps = quiet >= QUIET_TICKS && self.fall_asleep(&shared);
+            quiet = if watch.look(&shared) { 0 } else { quiet + 1 };
+            let sleeps = quiet >= QUIET_TICKS && self.drowse.fall_asleep(|| is_active(&shared));
             drop(shared);
-            let mut state = self.state.lock();
-            if sleeps {
-                while !state.is_roused && !state.is_stopped {
-                    state = self.changed.wait(state);
-                }
-                quiet = 0;
-                watch.seen.clear();
-            } else if !state.is_stopped {
-                state = self.changed.wait_timeout(state, TICK).0;
-            }
-            state.is_roused = false;
-            if state.is_stopped {
+            if !self.drowse.pause((!sleeps).then_some(TICK)) {
                 return;
             }
+            if sleeps {
+                quiet = 0;
+                watch.seen.clear();
+            }
         }
-    }
-
-    /// Says that it sleeps, and looks once more (M1). `false`: somebody runs.
-    fn fall_asleep(&self, shared: &Shared) -> bool {
-        // Ordering: Relaxed: the fence below orders it before the look.
-        self.is_asleep.store(true, Relaxed);
-        // Ordering: SeqCst fence, pairs with the one in `stir`: M1.
-        fence(SeqCst);
-        if !is_active(shared) {
-            return true;
-        }
-        // Ordering: AcqRel, as in `rouse`, which may have been faster; either way the monitor is awake.
-        self.is_asleep.swap(false, AcqRel);
-        false
     }
 }
 

@@ -174,7 +174,7 @@ impl Worker {
             self.shared.monitor.stir();
         }
         loop {
-            let signals = self.home.take_signals();
+            let signals = self.home.signals.take();
             if signals != 0 {
                 if signals & signal::TURN != 0 {
                     self.check();
@@ -487,7 +487,7 @@ impl Worker {
 
     /// S4: whether there is anything for this loop to do. Its own deque and run-next slot are empty.
     fn sees_work(&self) -> bool {
-        self.home.has_signals()
+        !self.home.signals.is_empty()
             || !self.home.pinned_inbox.is_empty()
             || !self.home.inbox.is_empty()
             || self.sees_stealable_elsewhere()
