@@ -71,7 +71,7 @@ async fn readiness(source: &Source, interest: Readiness) -> ReadyEvent {
 /// R1. 1 waiter × 1 turn: an event that comes while the waiter registers its waker is not lost. Preemptions 4.
 #[test]
 fn an_edge_that_comes_during_registration_wakes_the_waiter() {
-    check("readiness::poll_edge", 4, 10, || {
+    check("readiness::poll_edge", 4, 53, || {
         let source = Arc::new(Source::new());
         let turn = {
             let source = source.clone();
@@ -86,7 +86,7 @@ fn an_edge_that_comes_during_registration_wakes_the_waiter() {
 /// R1. 2 keyed waiters (2 threads) × 1 turn: one event wakes both, wherever they are. Preemptions 3.
 #[test]
 fn one_edge_wakes_every_keyed_waiter() {
-    check("readiness::keyed_edge", 3, 100, || {
+    check("readiness::keyed_edge", 3, 8_300, || {
         let source = Arc::new(Source::new());
         let turn = {
             let source = source.clone();
@@ -107,7 +107,7 @@ fn one_edge_wakes_every_keyed_waiter() {
 /// R1. 1 keyed waiter that gives up × 1 that stays × 1 turn: who leaves takes no one else's place or wake-up along. Preemptions 3.
 #[test]
 fn a_cancelled_wait_takes_no_other_wake_along() {
-    check("readiness::keyed_cancel", 3, 100, || {
+    check("readiness::keyed_cancel", 3, 2_500, || {
         let source = Arc::new(Source::new());
         let turn = {
             let source = source.clone();
@@ -134,7 +134,7 @@ fn a_cancelled_wait_takes_no_other_wake_along() {
 /// are read. Preemptions 4.
 #[test]
 fn an_event_between_would_block_and_clear_survives() {
-    check("readiness::clear_vs_event", 4, 100, || {
+    check("readiness::clear_vs_event", 4, 2_000, || {
         let shared = Arc::new((Source::new(), Pipe::new()));
         let turn = {
             let shared = shared.clone();
@@ -157,7 +157,7 @@ fn an_event_between_would_block_and_clear_survives() {
 /// R2. The same with reads of two bytes, so that a short one clears the readiness without a "would block". Preemptions 4.
 #[test]
 fn an_event_between_a_short_read_and_clear_survives() {
-    check("readiness::drained_vs_event", 4, 100, || {
+    check("readiness::drained_vs_event", 4, 1_700, || {
         let shared = Arc::new((Source::new(), Pipe::new()));
         let turn = {
             let shared = shared.clone();
@@ -184,7 +184,7 @@ fn an_event_between_a_short_read_and_clear_survives() {
 /// readiness. Preemptions 2.
 #[test]
 fn the_two_directions_do_not_disturb_each_other() {
-    check("readiness::two_directions", 2, 500, || {
+    check("readiness::two_directions", 2, 42_000, || {
         let shared = Arc::new((Source::new(), Pipe::new(), Pipe::new()));
         // Something of both kinds is believed ready and is not, so that both sides clear.
         shared.0.assume(Readiness::READABLE | Readiness::WRITABLE);
@@ -215,7 +215,7 @@ fn the_two_directions_do_not_disturb_each_other() {
 /// R7. 1 reader that clears and waits × 1 shutdown: the wait ends with the news, and the news stays. Preemptions 4.
 #[test]
 fn shutdown_ends_a_wait_and_is_never_cleared() {
-    check("readiness::shutdown_vs_wait", 4, 50, || {
+    check("readiness::shutdown_vs_wait", 4, 240, || {
         let source = Arc::new(Source::new());
         source.assume(Readiness::READABLE);
         let shutdown = {
@@ -239,7 +239,7 @@ fn shutdown_ends_a_wait_and_is_never_cleared() {
 /// R7. 1 registration × 1 shutdown of the table: the source is told, or it is refused. Every execution.
 #[test]
 fn a_source_is_told_of_the_shutdown_or_refused() {
-    check("table::insert_vs_shutdown", 4, 2, || {
+    check("table::insert_vs_shutdown", 4, 72, || {
         let table = Arc::new(Table::new());
         let shutdown = {
             let table = table.clone();
@@ -262,7 +262,7 @@ fn a_source_is_told_of_the_shutdown_or_refused() {
 /// Every execution.
 #[test]
 fn an_event_of_the_last_tenant_does_not_reach_the_next() {
-    check("table::stale_event", 4, 4, || {
+    check("table::stale_event", 4, 11, || {
         let table = Arc::new(Table::new());
         let first = Arc::new(Source::new());
         let token = table.insert(first.clone()).unwrap();

@@ -93,7 +93,7 @@ fn fire_vs_poll_wakes_the_waker_that_was_promised() {
 /// 3 threads: the owner fires, a thief tries to, the sleep is dropped. Together they take every timer out once. Bound 2.
 #[test]
 fn owner_and_thief_and_drop_share_out_each_timer_once() {
-    check("timers_owner_thief_drop", 2, 20, || {
+    check("timers_owner_thief_drop", 2, 76, || {
         let timers = timers();
         let ((count, waker), (other_count, other_waker)) = (Count::new(), Count::new());
         let (key, _) = insert(&timers, 10, waker);
@@ -122,7 +122,7 @@ fn owner_and_thief_and_drop_share_out_each_timer_once() {
 /// told that it is the earliest and finds the owner asleep (T4). Bound 3.
 #[test]
 fn an_earlier_deadline_is_seen_by_the_sleeper_or_nudges_it() {
-    check("timers_insert_vs_sleep", 3, 4, || {
+    check("timers_insert_vs_sleep", 3, 6, || {
         let timers = timers();
         insert(&timers, 1000, Waker::noop().clone());
         let is_asleep = Arc::new(AtomicBool::new(false));
@@ -184,7 +184,7 @@ fn fire_vs_insert_leaves_the_true_next_deadline() {
 /// 2 threads: the loop closes while a timer is inserted. It is refused or its waker comes back from `close`; none is left behind. Bound 3.
 #[test]
 fn close_vs_insert_strands_nobody() {
-    check("timers_close_vs_insert", 3, 2, || {
+    check("timers_close_vs_insert", 3, 3, || {
         let timers = timers();
         let (count, waker) = Count::new();
         let inserter = thread::spawn({
