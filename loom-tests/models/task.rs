@@ -567,8 +567,9 @@ fn a_waker_that_outlives_the_shutdown_is_inert() {
         late.wake_by_ref();
         assert_eq!(scheduler.run(), 0);
         drop(scheduler);
-        late.clone().wake();
+        let last = late.clone();
         drop(late);
+        last.wake();
         assert_eq!(Arc::strong_count(&flags), 1, "the future was dropped");
     });
 }
