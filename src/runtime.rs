@@ -135,13 +135,15 @@ impl Runtime {
         let began = Instant::now();
         self.shared.begin_shutdown();
         // Whoever holds seat 0 (the stand-in) runs its loop to the end; an empty seat is filled once more, if anything lives.
-        if self.shared.live_tasks() > 0
-            && let Some(seat) = self.shared.seats.take(0)
-        {
+        if self.shared.live_tasks() > 0 && self.shared.seats.is_free(0) {
             let shared = self.shared.clone();
-            let closer = move || Worker::new(shared, seat).run_until_closed(false);
-            if let Err(error) = self.shared.start_thread(format!("{}-0", self.shared.settings.thread_name), closer) {
+            let name = format!("{}-0", shared.settings.thread_name);
+            if let Err(error) = self.shared.start_thread(name, move || shared.end_tasks()) {
                 self.shared.report_loop_error("starting the thread that ends the tasks of loop 0", &error);
+                if !current::is_driving() {
+                    // Then here, though no time limit holds for it.
+                    self.shared.end_tasks();
+                }
             }
         }
         if current::is_driving() {

@@ -43,23 +43,26 @@ async fn echo(listener: TcpListener) {
     }
 }
 
-/// Holds both workers, the main future's included, in `hold` until `release` has been called as often as there are workers.
-fn hold_both(runtime: &Runtime, meanwhile: impl FnOnce() + Send + 'static) {
+/// Holds two threads of the runtime in polls, the one with the main future and another, until `meanwhile` returns; it is given the name of the
+/// other. That one is the second worker, or, on a machine so busy that this one seemed stalled, a spare worker already; then the second worker
+/// is free. In either case a spare worker has to come.
+fn hold_two(runtime: &Runtime, meanwhile: impl FnOnce(String) + Send + 'static) {
     runtime.block_on(async move {
-        let both = Arc::new(Barrier::new(3));
+        let both = Arc::new(Barrier::new(2));
         let (release, released) = mpsc::channel::<()>();
-        let of_task = both.clone();
+        let (tell_name, held) = mpsc::channel();
         let hog = spawn(async move {
-            of_task.wait();
+            tell_name.send(thread_name()).unwrap();
             released.recv_timeout(NEVER).expect_err("the other end is dropped");
         });
         let of_thread = both.clone();
         let outside = thread::spawn(move || {
+            let held = held.recv_timeout(NEVER).unwrap();
             of_thread.wait();
-            meanwhile();
+            meanwhile(held);
             drop(release);
         });
-        // Both workers are inside of a poll from here on.
+        // Both are inside of a poll from here on.
         both.wait();
         outside.join().unwrap();
         hog.await.unwrap();
@@ -71,16 +74,17 @@ fn sockets_timers_and_tasks_go_on_while_all_workers_are_held() {
     let (runtime, stopped) = runtime();
     let handle = runtime.handle();
     let (tell_address, address) = mpsc::channel();
-    runtime.block_on(async move {
+    // Not in a `block_on`: after one of them a stand-in sits in seat 0, and a later one may find it too busy to leave in time.
+    runtime.spawn(async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         tell_address.send(listener.local_addr().unwrap()).unwrap();
-        spawn(echo(listener));
+        echo(listener).await;
     });
     let mut client = std::net::TcpStream::connect(address.recv().unwrap()).unwrap();
     client.set_read_timeout(Some(NEVER)).unwrap();
     client.write_all(&[1]).unwrap();
     client.read_exact(&mut [0]).unwrap();
-    hold_both(&runtime, move || {
+    hold_two(&runtime, move |held| {
         for i in 0..20 {
             client.write_all(&[i]).unwrap();
             let mut reply = [0];
@@ -93,7 +97,7 @@ fn sockets_timers_and_tasks_go_on_while_all_workers_are_held() {
             tell.send(thread_name()).unwrap();
         });
         let by = heard.recv_timeout(NEVER).unwrap();
-        assert!(by.starts_with("r-spare-"), "{by}");
+        assert!(by != held && by.starts_with("r-"), "{by}");
     });
     let first = stopped.recv_timeout(NEVER).expect("the spare worker is sent home");
     assert!(first.starts_with("r-spare-"), "{first}");
@@ -103,7 +107,7 @@ fn sockets_timers_and_tasks_go_on_while_all_workers_are_held() {
 fn a_spare_worker_that_is_held_too_gets_help() {
     let (runtime, _stopped) = runtime();
     let handle = runtime.handle();
-    hold_both(&runtime, move || {
+    hold_two(&runtime, move |_| {
         // Four tasks that wait for one another inside of their polls: each needs a thread, and no worker is free.
         let all = Arc::new(Barrier::new(4));
         let tasks: Vec<_> = (0..4)
@@ -125,7 +129,7 @@ fn without_spare_workers_none_starts() {
     let runtime = Runtime::builder().workers(2).spare_workers(0).slow_poll(Duration::MAX).build().unwrap();
     let handle = runtime.handle();
     let (tell, heard) = mpsc::channel();
-    hold_both(&runtime, move || {
+    hold_two(&runtime, move |_| {
         handle.spawn(async move { tell.send(thread_name()).unwrap() });
     });
     let by = runtime.block_on(async { spawn_blocking(move || heard.recv_timeout(NEVER)).await.unwrap().unwrap() });
@@ -160,10 +164,10 @@ fn block_in_place_hands_the_loop_over() {
 fn a_local_task_on_any_worker_stays_where_it_is() {
     let (runtime, _stopped) = runtime();
     let handle = runtime.handle();
-    hold_both(&runtime, move || {
+    hold_two(&runtime, move |held| {
         let (tell, heard) = mpsc::channel();
         handle.spawn(async move {
-            // On the spare worker, since the others are held: its local task keeps it until it is done.
+            // On a spare worker, mostly, since the others are held: its local task keeps it until it is done.
             let here = thread::current().id();
             let local = spawn_local(async move {
                 for _ in 0..50 {
@@ -174,7 +178,7 @@ fn a_local_task_on_any_worker_stays_where_it_is() {
             });
             local.await.unwrap();
         });
-        assert!(heard.recv_timeout(NEVER).unwrap().starts_with("r-spare-"));
+        assert_ne!(heard.recv_timeout(NEVER).unwrap(), held);
     });
 }
 
@@ -183,7 +187,7 @@ fn a_shutdown_ends_held_workers_spares_and_all() {
     for _ in 0..20 {
         let (runtime, stopped) = runtime();
         let handle = runtime.handle();
-        hold_both(&runtime, move || {
+        hold_two(&runtime, move |_| {
             let (tell, heard) = mpsc::channel();
             handle.spawn(async move { tell.send(()).unwrap() });
             heard.recv_timeout(NEVER).unwrap();

@@ -46,11 +46,18 @@ pub(crate) struct Monitor {
     shared: OnceLock<Weak<Shared>>,
     /// Started by the first that rouses it, under the lock; taken by who stops it.
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Set when the thread could not be started for the first time.
+    has_failed: OnceLock<()>,
 }
 
 impl Monitor {
     pub(crate) fn new() -> Self {
-        Monitor { drowse: Drowse::new(), shared: OnceLock::new(), thread: Mutex::new(None) }
+        Monitor {
+            drowse: Drowse::new(),
+            shared: OnceLock::new(),
+            thread: Mutex::new(None),
+            has_failed: OnceLock::new(),
+        }
     }
 
     /// Says what is to be watched.
@@ -79,7 +86,10 @@ impl Monitor {
             Err(error) => {
                 drop(thread);
                 self.drowse.remain_asleep();
-                if let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
+                // Each `stir` tries again; one report says what is the matter.
+                if self.has_failed.set(()).is_ok()
+                    && let Some(shared) = self.shared.get().and_then(Weak::upgrade)
+                {
                     shared.report_loop_error("starting the monitor", &error);
                 }
             }
@@ -96,8 +106,7 @@ impl Monitor {
             crate::report::set_thread_handler(handler);
             monitor.run(&watched);
         };
-        // Small: it calls nothing deep, and no user code but the exception handler.
-        thread::Builder::new().name(name).stack_size(256 * 1024).spawn(body).map(Some)
+        thread::Builder::new().name(name).spawn(body).map(Some)
     }
 
     /// Ends the monitor's thread and waits for it. Called once no worker runs any more.

@@ -66,6 +66,11 @@ impl Seats {
         self.state.lock().take(index)
     }
 
+    /// Whether nobody sits in the seat of loop `index` at this moment.
+    pub(crate) fn is_free(&self, index: usize) -> bool {
+        self.state.lock().free.iter().any(|seat| seat.index == index)
+    }
+
     /// Takes seat 0, or has the calling thread unparked when it comes free.
     fn take_or_wait(&self) -> Option<Seat> {
         let mut state = self.state.lock();
@@ -161,8 +166,8 @@ impl Shared {
         seat
     }
 
-    /// Sees to it that somebody takes seat 0 while no thread blocks on the runtime. A thread that cannot be started is reported: loop 0 is
-    /// then served by its peers, as a stalled loop is.
+    /// Sees to it that somebody takes seat 0 while no thread blocks on the runtime. A thread that cannot be started is reported: the
+    /// tasks of loop 0 are then stolen by its peers, but its sockets and timers rest until the next `block_on`.
     pub(crate) fn ensure_stand_in(self: &Arc<Self>) {
         if self.settings.workers == 1 {
             return self.end_single_loop();
@@ -208,10 +213,14 @@ impl Shared {
     /// A runtime of one loop that was shut down while this thread blocked on it has no other thread to end its tasks. The shutdown looks for
     /// the free seat after it has said that the runtime closes, this thread looks in the opposite order: one of them takes it.
     fn end_single_loop(self: &Arc<Self>) {
-        if self.is_closing()
-            && self.live_tasks() > 0
-            && let Some(seat) = self.seats.take(0)
-        {
+        if self.is_closing() && self.live_tasks() > 0 {
+            self.end_tasks();
+        }
+    }
+
+    /// Sits in seat 0, if it is free, until the shutdown that has begun has ended every task.
+    pub(crate) fn end_tasks(self: &Arc<Self>) {
+        if let Some(seat) = self.seats.take(0) {
             Worker::new(self.clone(), seat).run_until_closed(false);
         }
     }

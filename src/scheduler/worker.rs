@@ -190,14 +190,16 @@ impl Worker {
         }
     }
 
-    /// What a thread of the runtime's own does: run until the shutdown has ended every task, or, if `may_leave`, until the seat is wanted.
+    /// What a thread of the runtime's own does: run until the shutdown has ended every task, or, if `may_leave`, until the seat is wanted. Local
+    /// tasks that were spawned on it keep it: whoever wants the seat does without.
     pub(crate) fn run_until_closed(&self, may_leave: bool) {
         if self.shared.is_closing() {
             self.home.signal(signal::CLOSE);
         }
         self.run(|signals| {
             let is_done = signals & signal::CLOSE != 0 && self.shared.is_closing() && self.shared.live_tasks() == 0;
-            (is_done || may_leave && signals & signal::LEAVE != 0).then_some(())
+            let is_wanted = may_leave && signals & signal::LEAVE != 0 && self.home.local_registry.len() == 0;
+            (is_done || is_wanted).then_some(())
         });
     }
 
