@@ -40,6 +40,7 @@ mod scheduler {
 pub mod signal;
 #[cfg(not(eddies_loom))]
 mod spawn;
+pub mod sync;
 mod task;
 #[cfg(not(eddies_loom))]
 pub mod time;
