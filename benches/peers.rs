@@ -23,10 +23,12 @@ mod peers {
     pub(crate) mod echo_client;
     pub(crate) mod eddies_peer;
     pub(crate) mod futures_io_echo;
+    pub(crate) mod grid;
     pub(crate) mod limit;
     pub(crate) mod machine;
     pub(crate) mod options;
     pub(crate) mod peer;
+    pub(crate) mod row;
     pub(crate) mod smol_peer;
     pub(crate) mod summary;
     pub(crate) mod table;
@@ -36,21 +38,17 @@ mod peers {
     pub(crate) mod workload;
 }
 
-use peers::contest::{self, Contestant};
-use peers::eddies_peer::Eddies;
-use peers::options::{Options, USAGE};
-use peers::peer::{Peer, Spawn};
-use peers::smol_peer::Smol;
+use peers::options::Options;
+use peers::row::Row as _;
 use peers::table::Table;
-use peers::tokio_peer::Tokio;
 use peers::workload::{Scale, Workload};
-use peers::{chart, echo_client, machine};
+use peers::{chart, contest, echo_client, machine};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.first() {
         Some(first) if first == echo_client::ARGUMENT => echo_client::main(&arguments[1..]).map(|()| ExitCode::SUCCESS),
-        _ => match Options::parse(arguments) {
+        _ => match Options::parse(arguments, 9, 11) {
             Ok(options) if options.is_help => {
                 println!("{USAGE}");
                 Ok(ExitCode::SUCCESS)
@@ -68,27 +66,23 @@ fn main() -> ExitCode {
     })
 }
 
-/// Starts the contestants that were asked for. A new peer is one line here.
-fn contestants(options: &Options) -> io::Result<Vec<Contestant>> {
-    fn start<P: Peer>(options: &Options) -> Option<io::Result<Contestant>> {
-        is_wanted(options, P::NAME).then(|| Contestant::peer::<P>(options.workers))
-    }
-    fn is_wanted(options: &Options, name: &str) -> bool {
-        options.peers.is_empty() || options.peers.iter().any(|peer| peer == name)
-    }
-    let peers = [start::<Eddies>(options), start::<Tokio>(options), start::<Smol>(options)];
-    let mut contestants = peers.into_iter().flatten().collect::<io::Result<Vec<_>>>()?;
-    if is_wanted(options, peers::limit::Limit::NAME) {
-        contestants.push(Contestant::limit());
-    }
-    Ok(contestants)
-}
+/// Printed for `--help` and after a mistake.
+const USAGE: &str = "\
+cargo bench --bench peers -- [OPTIONS] [WORKLOAD...]
+
+Runs the workloads whose names contain one of the given words (all without a word) on every peer, interleaved.
+
+  --quick           fewer and shorter rounds: about a minute in all
+  --rounds N        rounds that count (default 11, quick 9; one more before them is thrown away)
+  --workers N       workers of every runtime (default: the CPUs this process may use)
+  --peers A,B       only these peers
+  --markdown FILE   also write the table as Markdown
+  --svg FILE        also draw the ratios to tokio
+  --list            print the workloads and end
+Files are relative to the directory of the benchmark's package, where cargo runs it.";
 
 fn compare(options: &Options) -> io::Result<ExitCode> {
-    let is_chosen =
-        |name: &str| options.filters.is_empty() || options.filters.iter().any(|filter| name.contains(filter));
-    let workloads: Vec<Workload> =
-        Workload::ALL.into_iter().filter(|workload| is_chosen(workload.describe().name)).collect();
+    let workloads = options.choose(&Workload::ALL)?;
     if options.is_list {
         for workload in &workloads {
             let description = workload.describe();
@@ -96,10 +90,7 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if workloads.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no workload has such a name: see --list"));
-    }
-    let contestants = contestants(options)?;
+    let contestants = contest::contestants(options)?;
     let machine = machine::describe(&contestants, options.workers);
     let idle = machine::idle_switches_per_second()?;
     println!("{machine}\nall runtimes idle: {idle} context switches per second\n");
@@ -113,7 +104,7 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
         std::fs::write(path, text)?;
     }
     if let Some(path) = &options.svg {
-        std::fs::write(path, chart::svg(&contestants, &workloads, &entries, &caption))?;
+        std::fs::write(path, chart::svg(&contestants, &workloads, &entries, &caption, |_| true))?;
     }
     for failure in table.failures() {
         eprintln!("not verified: {failure}");

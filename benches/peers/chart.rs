@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::contest::{Contestant, Entry, REFERENCE};
+use super::row::{Metric, Row};
 use super::table::{ratio, verified};
-use super::workload::Workload;
 
 const LABEL_WIDTH: f64 = 260.0;
 /// Pixels for a ratio of one.
@@ -14,13 +14,19 @@ const LONGEST: f64 = 6.0;
 const BAR_HEIGHT: f64 = 14.0;
 const COLORS: [&str; 4] = ["#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd"];
 
-/// The chart as an SVG document.
-pub(crate) fn svg(contestants: &[Contestant], workloads: &[Workload], entries: &[Vec<Entry>], caption: &str) -> String {
+/// The chart of the metrics for which `is_drawn` holds, as an SVG document.
+pub(crate) fn svg<R: Row>(
+    contestants: &[Contestant<R>],
+    workloads: &[R],
+    entries: &[Vec<Entry>],
+    caption: &str,
+    is_drawn: impl Fn(&Metric) -> bool,
+) -> String {
     let mut body = String::new();
     let mut y = 40.0;
     for (workload, row) in workloads.iter().zip(entries) {
         let description = workload.describe();
-        for (index, metric) in description.metrics.iter().enumerate() {
+        for (index, metric) in description.metrics.iter().enumerate().filter(|(_, metric)| is_drawn(metric)) {
             let Some(reference) = verified(row, contestants, REFERENCE, index) else { continue };
             let label = format!("{}, {}", description.name, metric.label);
             text(&mut body, (LABEL_WIDTH - 8.0, y + 11.0), "end", &label);

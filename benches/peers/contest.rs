@@ -9,31 +9,35 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::eddies_peer::Eddies;
+use super::options::Options;
 use super::peer::Peer;
-use super::workload::{Outcome, Scale, Workload};
+use super::row::{Outcome, Row};
+use super::smol_peer::Smol;
+use super::tokio_peer::Tokio;
 
 /// A measurement that takes longer than this hangs: the process ends and names it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Somebody who runs workloads.
-pub(crate) struct Contestant {
+pub(crate) struct Contestant<R: Row> {
     pub(crate) name: &'static str,
     /// `None` where the workload makes no sense for this one.
-    run: Box<Run>,
+    run: Box<Run<R>>,
 }
 
-type Run = dyn Fn(Workload, &Scale) -> Option<Outcome>;
+type Run<R> = dyn Fn(R, &<R as Row>::Scale) -> Option<Outcome>;
 
-impl Contestant {
+impl<R: Row> Contestant<R> {
     /// Starts the runtime `P`.
-    pub(crate) fn peer<P: Peer>(workers: usize) -> io::Result<Contestant> {
+    pub(crate) fn peer<P: Peer>(workers: usize) -> io::Result<Self> {
         let peer = P::start(workers)?;
-        Ok(Contestant { name: P::NAME, run: Box::new(move |workload, scale| Some(workload.run_peer(peer, scale))) })
+        Ok(Contestant { name: P::NAME, run: Box::new(move |row: R, scale| Some(row.run_peer(peer, scale))) })
     }
 
     /// The hand-written code.
-    pub(crate) fn limit() -> Contestant {
-        Contestant { name: LIMIT, run: Box::new(Workload::run_limit) }
+    pub(crate) fn limit() -> Self {
+        Contestant { name: LIMIT, run: Box::new(R::run_limit) }
     }
 }
 
@@ -63,7 +67,12 @@ impl Entry {
 }
 
 /// Runs all rounds. The result has a row per workload and in it an entry per contestant.
-pub(crate) fn run(contestants: &[Contestant], workloads: &[Workload], scale: &Scale, rounds: usize) -> Vec<Vec<Entry>> {
+pub(crate) fn run<R: Row>(
+    contestants: &[Contestant<R>],
+    workloads: &[R],
+    scale: &R::Scale,
+    rounds: usize,
+) -> Vec<Vec<Entry>> {
     let watchdog = Watchdog::start();
     let mut entries: Vec<Vec<Entry>> =
         workloads.iter().map(|_| contestants.iter().map(|_| Entry::default()).collect()).collect();
@@ -113,4 +122,17 @@ impl Watchdog {
     fn watch(&self, what: String) {
         self.begins.send(what).expect("the watchdog lives as long as its sender");
     }
+}
+
+/// Starts the contestants that were asked for. A new peer is one line here.
+pub(crate) fn contestants<R: Row>(options: &Options) -> io::Result<Vec<Contestant<R>>> {
+    fn start<R: Row, P: Peer>(options: &Options) -> Option<io::Result<Contestant<R>>> {
+        options.wants(P::NAME).then(|| Contestant::peer::<P>(options.workers))
+    }
+    let peers = [start::<R, Eddies>(options), start::<R, Tokio>(options), start::<R, Smol>(options)];
+    let mut contestants = peers.into_iter().flatten().collect::<io::Result<Vec<_>>>()?;
+    if options.wants(LIMIT) {
+        contestants.push(Contestant::limit());
+    }
+    Ok(contestants)
 }

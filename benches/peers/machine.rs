@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::contest::Contestant;
 use super::echo;
+use super::row::Row;
 
 /// The lock file tells which versions were built.
 const LOCK: &str = include_str!("../../Cargo.lock");
@@ -21,7 +22,7 @@ fn with_version(name: &str) -> String {
 }
 
 /// Processor, kernel, load, versions: one line each.
-pub(crate) fn describe(contestants: &[Contestant], workers: usize) -> String {
+pub(crate) fn describe<R: Row>(contestants: &[Contestant<R>], workers: usize) -> String {
     let peers: Vec<String> = contestants.iter().map(|contestant| with_version(contestant.name)).collect();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!(

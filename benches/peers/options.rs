@@ -1,21 +1,9 @@
 //! The command line.
 
+use std::io;
 use std::path::PathBuf;
 
-/// Printed for `--help` and after a mistake.
-pub(crate) const USAGE: &str = "\
-cargo bench --bench peers -- [OPTIONS] [WORKLOAD...]
-
-Runs the workloads whose names contain one of the given words (all without a word) on every peer, interleaved.
-
-  --quick           fewer and shorter rounds: about a minute in all
-  --rounds N        rounds that count (default 11, quick 9; one more before them is thrown away)
-  --workers N       workers of every runtime (default: the CPUs this process may use)
-  --peers A,B       only these peers
-  --markdown FILE   also write the table as Markdown
-  --svg FILE        also draw the ratios to tokio
-  --list            print the workloads and end
-Files are relative to the directory of the benchmark's package, where cargo runs it.";
+use super::row::Row;
 
 /// What was asked for.
 pub(crate) struct Options {
@@ -33,10 +21,16 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// `quick` and `full` are the rounds where no number was given.
+    ///
     /// # Errors
     ///
     /// What is wrong with the arguments, in words.
-    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Options, String> {
+    pub(crate) fn parse(
+        arguments: impl IntoIterator<Item = String>,
+        quick: usize,
+        full: usize,
+    ) -> Result<Options, String> {
         let mut options = Options {
             is_quick: false,
             is_list: false,
@@ -67,9 +61,28 @@ impl Options {
             }
         }
         if options.rounds == 0 {
-            options.rounds = if options.is_quick { 9 } else { 11 };
+            options.rounds = if options.is_quick { quick } else { full };
         }
         Ok(options)
+    }
+
+    /// Whether this peer is to take part.
+    pub(crate) fn wants(&self, peer: &str) -> bool {
+        self.peers.is_empty() || self.peers.iter().any(|wanted| wanted == peer)
+    }
+
+    /// Those of `rows` whose names contain one of the words.
+    ///
+    /// # Errors
+    ///
+    /// No row has such a name.
+    pub(crate) fn choose<R: Row>(&self, rows: &[R]) -> io::Result<Vec<R>> {
+        let is_chosen = |name: &str| self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter));
+        let chosen: Vec<R> = rows.iter().copied().filter(|row| is_chosen(row.describe().name)).collect();
+        if chosen.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no workload has such a name: see --list"));
+        }
+        Ok(chosen)
     }
 }
 

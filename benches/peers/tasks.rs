@@ -11,7 +11,8 @@ use futures_channel::oneshot;
 use futures_lite::future;
 
 use super::peer::{Peer, Spawn};
-use super::workload::{Outcome, Scale};
+use super::row::Outcome;
+use super::workload::Scale;
 
 /// Counts arrivals down and sends one message at the last.
 struct Countdown {

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::peer::Peer;
+use super::row::Outcome;
 use super::summary::percentile;
-use super::workload::{Outcome, Scale};
+use super::workload::Scale;
 
 pub(crate) fn timeout_dropped<P: Peer>(peer: P, scale: &Scale) -> Outcome {
     let count = scale.timeouts;

@@ -1,31 +1,11 @@
 //! The rows of the table: which workloads there are, what each reports, and who can run it.
 //!
-//! To add a row: a variant, its lines in [`Workload::describe`] and [`Workload::run_peer`], and the generic function that measures.
+//! To add a row: a variant, its lines in `describe` and `run_peer`, and the generic function that measures.
 
 use super::limit::Limit;
 use super::peer::{Peer, Spawn};
+use super::row::{Better, Description, Metric, Outcome, Row};
 use super::{echo, limit, tasks, waiting};
-
-/// Which direction of a metric is the good one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Better {
-    Lower,
-    Higher,
-}
-
-/// One figure that a workload reports per run.
-pub(crate) struct Metric {
-    pub(crate) label: &'static str,
-    pub(crate) unit: &'static str,
-    pub(crate) better: Better,
-}
-
-/// What is said about a workload in the table.
-pub(crate) struct Description {
-    pub(crate) name: &'static str,
-    pub(crate) about: &'static str,
-    pub(crate) metrics: &'static [Metric],
-}
 
 /// How often each workload repeats its operation in one run.
 pub(crate) struct Scale {
@@ -63,9 +43,6 @@ impl Scale {
         }
     }
 }
-
-/// One figure per metric, or why the run could not be verified.
-pub(crate) type Outcome = Result<Vec<f64>, String>;
 
 const NS_PER_OP: &[Metric] = &[Metric { label: "per operation", unit: "ns", better: Better::Lower }];
 
@@ -108,7 +85,24 @@ impl Workload {
         Workload::TcpEcho,
     ];
 
-    pub(crate) fn describe(self) -> Description {
+    /// The workloads that only move tasks.
+    fn run_spawner<S: Spawn>(self, spawner: S, scale: &Scale) -> Option<Outcome> {
+        match self {
+            Workload::SpawnDetached => Some(tasks::spawn_detached(spawner, scale)),
+            Workload::SpawnAwait => Some(tasks::spawn_await(spawner, scale)),
+            Workload::ChainedSpawn => Some(tasks::chained_spawn(spawner, scale)),
+            Workload::YieldMany => Some(tasks::yield_many(spawner, scale)),
+            Workload::YieldAlone => Some(tasks::yield_alone(spawner, scale)),
+            Workload::PingPong => Some(tasks::ping_pong(spawner, scale)),
+            _ => None,
+        }
+    }
+}
+
+impl Row for Workload {
+    type Scale = Scale;
+
+    fn describe(self) -> Description {
         let (name, about, metrics) = match self {
             Workload::SpawnDetached => ("spawn_detached", "a task spawns 200,000 and waits until all ran", NS_PER_OP),
             Workload::SpawnAwait => ("spawn_await", "a task spawns 200,000, then awaits every handle", NS_PER_OP),
@@ -129,8 +123,7 @@ impl Workload {
         Description { name, about, metrics }
     }
 
-    /// Measures a whole runtime.
-    pub(crate) fn run_peer<P: Peer>(self, peer: P, scale: &Scale) -> Outcome {
+    fn run_peer<P: Peer>(self, peer: P, scale: &Scale) -> Outcome {
         match self {
             Workload::SpawnOutside => tasks::spawn_outside(peer, scale),
             Workload::TimeoutDropped => waiting::timeout_dropped(peer, scale),
@@ -141,24 +134,10 @@ impl Workload {
         }
     }
 
-    /// Measures the hand-written limit, where there is one.
-    pub(crate) fn run_limit(self, scale: &Scale) -> Option<Outcome> {
+    fn run_limit(self, scale: &Scale) -> Option<Outcome> {
         match self {
             Workload::TcpEcho => Some(echo::measure(scale, |listener, count| limit::serve_echo(&listener, count))),
             other => other.run_spawner(Limit, scale),
-        }
-    }
-
-    /// The workloads that only move tasks.
-    fn run_spawner<S: Spawn>(self, spawner: S, scale: &Scale) -> Option<Outcome> {
-        match self {
-            Workload::SpawnDetached => Some(tasks::spawn_detached(spawner, scale)),
-            Workload::SpawnAwait => Some(tasks::spawn_await(spawner, scale)),
-            Workload::ChainedSpawn => Some(tasks::chained_spawn(spawner, scale)),
-            Workload::YieldMany => Some(tasks::yield_many(spawner, scale)),
-            Workload::YieldAlone => Some(tasks::yield_alone(spawner, scale)),
-            Workload::PingPong => Some(tasks::ping_pong(spawner, scale)),
-            _ => None,
         }
     }
 }
