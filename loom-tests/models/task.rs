@@ -181,6 +181,32 @@ fn two_wakers_and_a_runner_lose_no_wake() {
     });
 }
 
+/// 2 runners, one of which wakes: the second may poll what the first has just left, and nothing but the state word lies between the two; loom
+/// sees each access to the stage (T1). Bound 3.
+#[test]
+fn a_future_that_changes_threads_is_as_it_was_left() {
+    check("task_two_runners", 3, 460, || {
+        let line = StartLine::new();
+        let scheduler = Scheduler::new();
+        let (task, flags, waker) = waiting_task(&scheduler);
+        waker.wake_by_ref();
+        let other = scheduler.clone();
+        let second = line.spawn(move || {
+            for flag in flags.iter() {
+                // Ordering: Relaxed: the wake is to publish it.
+                flag.store(true, Ordering::Relaxed);
+            }
+            waker.wake();
+            other.run();
+        });
+        line.pass();
+        scheduler.run();
+        second.join().unwrap();
+        scheduler.run();
+        assert!(task.is_finished());
+    });
+}
+
 /// 1 runner that is in a poll, 1 waker: a wake during the poll causes exactly one more. Bound 3.
 #[test]
 fn a_wake_during_the_poll_reschedules_once() {
