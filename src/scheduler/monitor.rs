@@ -3,7 +3,9 @@
 //! It sleeps while every loop does. While any runs it looks at all of them once a millisecond ([`TICK`]):
 //!
 //! - a loop that made no poll and no turn since the last look is *stalled*: a sleeping peer is sent to take over its ready I/O, its due timers
-//!   and its queued tasks (`Worker::rescue`), again at each tick for as long as the stall lasts;
+//!   and its queued tasks (`Worker::rescue`), again at each tick for as long as the stall lasts. Where more loops are stalled than peers
+//!   sleep, the monitor itself asks the reactors and timers of those that are left, and begins each look with another loop, so that the same
+//!   few do not get every helper;
 //! - a loop that polls but did not turn its reactor is told to (the signal TURN), which bounds the delay of I/O behind tasks that suddenly
 //!   became long without a clock on the poll path;
 //! - a poll that lasts longer than the threshold is *slow*: it is reported once, with the task's name and the place of its spawn. The worker
@@ -162,6 +164,8 @@ struct Watch {
     /// The second in which reports were last made, how many, and how many were held back since the last.
     reports: (Instant, u32),
     suppressed: u64,
+    /// The place in the list of loops at which the last look began.
+    first: usize,
     /// Collected from stalled loops; kept to reuse its memory.
     wakers: Vec<Waker>,
 }
@@ -180,7 +184,7 @@ struct Seen {
 
 impl Watch {
     fn new() -> Self {
-        Watch { seen: Vec::new(), reports: (Instant::now(), 0), suppressed: 0, wakers: Vec::new() }
+        Watch { seen: Vec::new(), reports: (Instant::now(), 0), suppressed: 0, first: 0, wakers: Vec::new() }
     }
 
     /// One look at everything. Whether anything ran.
@@ -191,7 +195,9 @@ impl Watch {
             let unseen = Seen { progress: (0, 0), since: now, is_reported: false, idle_ticks: 0 };
             self.seen.resize(shared.workers().len() + shared.spares().len(), unseen);
             let (mut running, mut stalled) = (0, 0);
-            for each in shared.in_use() {
+            let in_use = shared.in_use();
+            self.first = (self.first + 1) % in_use.len().max(1);
+            for each in in_use[self.first..].iter().chain(&in_use[..self.first]) {
                 let (is_running, is_stalled) = self.look_at(shared, each, now, is_first);
                 running += u32::from(is_running);
                 stalled += u32::from(is_stalled);
@@ -231,8 +237,11 @@ impl Watch {
         if has_waiting || !each.inbox.is_empty() {
             each.signal(signal::TURN);
         }
-        if is_stalled && (has_waiting || !each.next.is_empty() || each.has_stealable()) {
-            shared.send_rescuer(each.index);
+        if is_stalled
+            && (has_waiting || !each.next.is_empty() || each.has_stealable())
+            && !shared.send_rescuer(each.index)
+        {
+            self.serve(each, now);
         }
         if let Some(threshold) = shared.settings.slow_poll
             && is_stalled
@@ -245,17 +254,22 @@ impl Watch {
         (true, is_stalled)
     }
 
-    /// Every loop that runs is stalled, and none sleeps: the monitor itself asks reactors and timers who is to be woken, which puts tasks into
-    /// inboxes; and if there is work in any queue then, a spare worker is started for it.
-    fn take_over(&mut self, shared: &Arc<Shared>, now: Instant) {
-        for each in shared.workers() {
-            each.reactor.try_turn(&mut self.wakers);
-            if each.timers.is_due(now) {
-                each.timers.try_fire_due(now, &mut self.wakers);
-            }
+    /// Asks a loop's reactor and timers who is to be woken, in place of a peer: none sleeps that could be sent. The tasks go to inboxes, where
+    /// every running loop finds them.
+    fn serve(&mut self, each: &LoopShared, now: Instant) {
+        each.reactor.try_turn(&mut self.wakers);
+        if each.timers.is_due(now) {
+            each.timers.try_fire_due(now, &mut self.wakers);
         }
         for waker in self.wakers.drain(..) {
             report::catch(ExceptionKind::Waker, || waker.wake());
+        }
+    }
+
+    /// Every loop that runs is stalled, and none sleeps: the monitor itself serves the reactors and timers of all; and if there is work in any queue then, a spare worker is started for it.
+    fn take_over(&mut self, shared: &Arc<Shared>, now: Instant) {
+        for each in shared.workers() {
+            self.serve(each, now);
         }
         if shared.in_use().iter().any(|each| each.has_stealable() || !each.next.is_empty()) {
             shared.start_spare();
