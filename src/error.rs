@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The calling thread is inside no runtime, and the operation needs one.
@@ -41,11 +42,59 @@ impl From<NoRuntime> for std::io::Error {
     }
 }
 
+/// Somebody asked that this work end, and why, if they said so.
+///
+/// ```
+/// eddies::run(async {
+///     let task = eddies::spawn(std::future::pending::<()>());
+///     task.cancel("no longer needed");
+///     let error = task.await.unwrap_err();
+///     assert!(error.is_cancelled());
+///     assert_eq!(error.to_string(), "the task was cancelled: no longer needed");
+/// });
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+#[must_use = "a cancellation that is caught is one's duty to end soon"]
+pub struct Cancelled {
+    reason: Option<Arc<str>>,
+}
+
+impl Cancelled {
+    pub(crate) fn new(reason: Option<&str>) -> Self {
+        Cancelled { reason: reason.map(Arc::from) }
+    }
+
+    /// What was given to `cancel`.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason() {
+            None => f.write_str("Cancelled"),
+            Some(reason) => f.debug_tuple("Cancelled").field(&reason).finish(),
+        }
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason() {
+            None => f.write_str("cancelled"),
+            Some(reason) => write!(f, "cancelled: {reason}"),
+        }
+    }
+}
+
+impl Error for Cancelled {}
+
 /// Why a task has no output.
 #[non_exhaustive]
 pub enum TaskError {
-    /// The task was cancelled before it finished: by `abort`, or because its runtime shut down.
-    Cancelled,
+    /// The task was cancelled before it finished: by `cancel`, by `abort`, or because its runtime shut down.
+    Cancelled(Cancelled),
     /// The task panicked; here is the payload.
     Panicked(Box<dyn Any + Send + 'static>),
 }
@@ -53,7 +102,7 @@ pub enum TaskError {
 impl TaskError {
     /// Whether the task was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, TaskError::Cancelled)
+        matches!(self, TaskError::Cancelled(_))
     }
 
     /// Whether the task panicked.
@@ -88,7 +137,7 @@ pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
 impl fmt::Debug for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TaskError::Cancelled => f.write_str("Cancelled"),
+            TaskError::Cancelled(cancelled) => cancelled.fmt(f),
             TaskError::Panicked(payload) => f.debug_tuple("Panicked").field(&panic_text(&**payload)).finish(),
         }
     }
@@ -97,7 +146,7 @@ impl fmt::Debug for TaskError {
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TaskError::Cancelled => f.write_str("the task was cancelled"),
+            TaskError::Cancelled(cancelled) => write!(f, "the task was {cancelled}"),
             TaskError::Panicked(payload) => {
                 write!(f, "the task panicked: {}", panic_text(&**payload))
             }

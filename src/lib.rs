@@ -46,7 +46,7 @@ mod task;
 pub mod time;
 
 pub use blocking::BlockingCounters;
-pub use error::{Elapsed, NoRuntime, Overloaded, StillRunning, TaskError};
+pub use error::{Cancelled, Elapsed, NoRuntime, Overloaded, StillRunning, TaskError};
 #[cfg(not(eddies_loom))]
 pub use future::{When, wait};
 pub use future::{as_completed, gather, try_gather};
@@ -54,8 +54,12 @@ pub use report::{Exception, ExceptionKind, SlowPoll};
 #[cfg(not(eddies_loom))]
 pub use runtime::{Builder, EnterGuard, LoopHandle, Runtime, block_in_place};
 #[cfg(not(eddies_loom))]
-pub use spawn::{TaskBuilder, YieldNow, run, spawn, spawn_blocking, spawn_local, try_spawn_blocking, yield_now};
-pub use task::{AbortHandle, Task, TaskId};
+pub use spawn::{
+    TaskBuilder, YieldNow, all_tasks, run, spawn, spawn_blocking, spawn_local, try_spawn_blocking, yield_now,
+};
+pub use task::{
+    CatchCancel, Context, ContextVar, Task, TaskHandle, TaskId, TaskState, Token, catch_cancel, current_task,
+};
 #[cfg(not(eddies_loom))]
 pub use time::{interval, interval_at, now, sleep, sleep_until, timeout, timeout_at};
 

@@ -110,7 +110,14 @@ mod model {
     pub(crate) use loom::sync::Arc;
     pub(crate) use loom::sync::atomic;
     pub(crate) use loom::thread;
-    pub(crate) use loom::thread_local;
+
+    /// `std::thread_local!` in its constant form, which loom's does not know: here the values are made when a thread first asks.
+    macro_rules! constant_thread_local {
+        ($($(#[$attribute:meta])* static $name:ident: $type:ty = const { $init:expr };)*) => {
+            loom::thread_local! { $($(#[$attribute])* static $name: $type = $init;)* }
+        };
+    }
+    pub(crate) use constant_thread_local as thread_local;
 
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::MutexGuard;

@@ -1,8 +1,8 @@
 //! A runtime: a ring of loops with their threads, and the ways in and out of it.
 //!
 //! `block_on` makes the calling thread a worker: the main future runs pinned on loop 0, so that accepting and spawning from `main` crosses no
-//! thread. Dropping a runtime, or [`Runtime::shutdown`], ends every task: each is aborted, its future dropped on a worker, and the threads are
-//! joined; nothing is lost silently and nothing waits for ever.
+//! thread. Dropping a runtime, or [`Runtime::shutdown`], ends every task: each is cancelled and runs to its end on the workers, those that refuse are
+//! aborted when the time has passed, and the threads are joined; nothing is lost silently and nothing waits for ever.
 
 pub(crate) mod builder;
 pub(crate) mod loop_handle;
@@ -25,9 +25,9 @@ use crate::loom::atomic::AtomicBool;
 use crate::loom::atomic::Ordering::{AcqRel, Relaxed};
 use crate::loom::thread::{self, Thread};
 use crate::report::{self, Exception, ExceptionKind};
-use crate::scheduler::home::Spawn;
 use crate::scheduler::worker::Worker;
 use crate::scheduler::{Shared, current, signal};
+use crate::task::Spawn;
 use crate::task::Task;
 
 /// A ring of event loops with their threads.
@@ -81,7 +81,8 @@ impl Runtime {
 
     /// Runs `future` to its end on the calling thread, which becomes a worker of the runtime for that time.
     ///
-    /// Local tasks that the future spawned on this thread are aborted at the end; other tasks run on, on the runtime's other threads. A
+    /// Local tasks that the future spawned on this thread are cancelled and run to their end before this returns (those that have not ended after the
+    /// builder's `shutdown_timeout` are aborted); other tasks run on, on the runtime's other threads. A
     /// runtime of one worker has no other thread: its tasks rest until the next `block_on`. Several threads may block on one runtime at once;
     /// one of them sits in loop 0, the others wait for their future without a loop of their own.
     ///
@@ -109,7 +110,7 @@ impl Runtime {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.shared.spawn(future, Spawn { name: None, location: Location::caller() })
+        self.shared.spawn(future, Spawn::at(Location::caller()))
     }
 
     /// The number of loops.
@@ -117,14 +118,15 @@ impl Runtime {
         self.shared.settings.workers
     }
 
-    /// Ends the runtime: no new task is taken, every task is aborted and its future dropped, queued blocking jobs are cancelled, running ones
-    /// awaited, and all threads joined.
+    /// Ends the runtime: no new task is taken, every task is [cancelled](crate::Task::cancel) and runs to its end, queued blocking jobs are cancelled,
+    /// running ones awaited, and all threads joined. A task that does not wait in a [`catch_cancel`](crate::catch_cancel) ends at once, its future
+    /// dropped; one that does can clean up first, though it can spawn nothing more. Those that still live when `timeout` has passed are aborted.
     ///
     /// Inside of async code it cannot wait, and answers at once; the shutdown goes on in the background.
     ///
     /// # Errors
     ///
-    /// [`StillRunning`] names what had not ended when `timeout` had passed: polls and blocking jobs cannot be interrupted. Their threads end on
+    /// [`StillRunning`] names what had not ended a tenth of a second after that: polls and blocking jobs cannot be interrupted. Their threads end on
     /// their own, when these do.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), StillRunning> {
         self.is_shut_down = true;
@@ -159,11 +161,18 @@ impl Runtime {
     }
 }
 
+/// How long a shutdown whose time has passed waits for the tasks that it then aborts: their destructors run, and nothing else.
+const ABORT_GRACE: Duration = Duration::from_millis(100);
+
 /// Waits for the threads of a runtime whose shutdown has begun, and closes what they used.
 fn finish(shared: &Arc<Shared>, began: Instant, timeout: Duration) -> Result<(), StillRunning> {
     let deadline = began.checked_add(timeout);
     let mut what = Vec::new();
-    if shared.await_threads(deadline) {
+    let has_ended = shared.await_threads(deadline) || {
+        shared.abort_tasks();
+        shared.await_threads(Some(Instant::now() + ABORT_GRACE))
+    };
+    if has_ended {
         // The monitor may have started a spare worker in the last moment; now it starts no more.
         shared.monitor.stop();
         shared.await_threads(None);

@@ -46,8 +46,8 @@ use crate::queue::{DefaultDeque, Deque};
 use crate::reactor::Reactor;
 use crate::reactor::timer::Timers;
 use crate::report::{self, Exception, ExceptionKind, Handler, SlowPollHook};
-use crate::task::Runnable;
 use crate::task::registry::Registry;
+use crate::task::{Runnable, TaskHandle};
 
 use home::Job;
 use monitor::Monitor;
@@ -80,6 +80,9 @@ pub(crate) struct Settings {
     pub(crate) blocking_queue: Option<usize>,
     pub(crate) blocking_keep_alive: Duration,
 }
+
+/// Why the tasks are cancelled that live when their runtime ends.
+const SHUTDOWN: &str = "the runtime shuts down";
 
 /// What the loops of one runtime share.
 pub(crate) struct Shared {
@@ -348,7 +351,7 @@ impl Shared {
         self.loops.iter().map(|l| l.registry.len() + l.local_registry.len()).sum()
     }
 
-    /// Refuses new tasks, aborts those that live, and tells every worker to leave when none is left. Any thread; idempotent.
+    /// Refuses new tasks, cancels those that live, and tells every worker to leave when none is left. Any thread; idempotent.
     pub(crate) fn begin_shutdown(&self) {
         for each in &self.loops {
             each.registry.close();
@@ -358,11 +361,30 @@ impl Shared {
         self.is_closing.store(true, Release);
         self.blocking.begin_shutdown();
         for each in &self.loops {
-            each.registry.abort_all();
-            each.local_registry.abort_all();
+            each.registry.cancel_all(SHUTDOWN);
+            each.local_registry.cancel_all(SHUTDOWN);
         }
         self.signal_all(signal::CLOSE);
         self.seats.wake_all();
+    }
+
+    /// Drops the tasks that have been asked to end and have not.
+    pub(crate) fn abort_tasks(&self) {
+        for each in &self.loops {
+            each.registry.abort_all();
+            each.local_registry.abort_all();
+        }
+    }
+
+    /// The tasks that live, loop by loop.
+    pub(crate) fn tasks(&self) -> Vec<TaskHandle> {
+        let of_loop = |each: &Arc<LoopShared>| {
+            let mut tasks = each.registry.handles();
+            tasks.extend(each.local_registry.handles());
+            tasks.reverse();
+            tasks
+        };
+        self.loops.iter().flat_map(of_loop).collect()
     }
 
     /// The last task of a closed registry has gone: tells everybody who waits for the last task of all. Any thread.

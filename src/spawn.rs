@@ -3,15 +3,14 @@
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use crate::error::{NoRuntime, Overloaded};
 use crate::loom::Arc;
 use crate::runtime::Runtime;
 use crate::scheduler::Shared;
 use crate::scheduler::current::{self, Place};
-use crate::scheduler::home::Spawn;
-use crate::task::Task;
+use crate::task::{Context, Spawn, Task, TaskHandle};
 
 /// Runs `future` on a new runtime with default settings, and shuts it down: asyncio's `run`.
 ///
@@ -142,11 +141,33 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let spawn = Spawn { name: None, location: Location::caller() };
+    let spawn = Spawn::at(Location::caller());
     runtime("try_spawn_blocking").try_spawn_blocking(f, spawn).map_err(Overloaded)
 }
 
-/// Spawns tasks that have a name.
+/// The tasks that live on the runtime of the calling thread: asyncio's `all_tasks`. It is a snapshot, and costs time in proportion to the number of
+/// tasks, under each loop's lock in turn. Callbacks and blocking jobs are not among them; the caller is, if it is a task.
+///
+/// # Panics
+///
+/// Outside of any runtime.
+///
+/// ```
+/// eddies::run(async {
+///     let task = eddies::spawn(std::future::pending::<()>());
+///     for each in eddies::all_tasks() {
+///         each.cancel(None);
+///     }
+///     assert!(task.await.unwrap_err().is_cancelled());
+///     assert!(eddies::all_tasks().is_empty());
+/// });
+/// ```
+#[track_caller]
+pub fn all_tasks() -> Vec<TaskHandle> {
+    runtime("all_tasks").tasks()
+}
+
+/// Spawns tasks that have a name, or a context of their own.
 ///
 /// ```
 /// eddies::run(async {
@@ -159,6 +180,7 @@ where
 #[must_use = "a builder spawns nothing by itself"]
 pub struct TaskBuilder {
     name: Option<String>,
+    context: Option<Context>,
 }
 
 impl TaskBuilder {
@@ -170,6 +192,23 @@ impl TaskBuilder {
     /// Names the task, for reports and `Debug`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Has the task run in `context` itself instead of a copy of the current one: what it sets there, others who hold the context see.
+    ///
+    /// ```
+    /// static STEP: eddies::ContextVar<u32> = eddies::ContextVar::new("step");
+    ///
+    /// eddies::run(async {
+    ///     let context = eddies::Context::new();
+    ///     let task = eddies::TaskBuilder::new().context(context.clone()).spawn(async { drop(STEP.set(3)) });
+    ///     task.await.unwrap();
+    ///     assert_eq!((context.get(&STEP), STEP.get()), (Some(3), None));
+    /// });
+    /// ```
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = Some(context);
         self
     }
 
@@ -185,7 +224,7 @@ impl TaskBuilder {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let spawn = Spawn { name: self.name, location: Location::caller() };
+        let spawn = Spawn { name: self.name, location: Location::caller(), context: self.context };
         let task = current::with(|place| match place {
             Place::Worker(worker) => Some(worker.spawn(future, spawn)),
             Place::Entered(shared) => Some(shared.spawn_from_outside(future, spawn)),
@@ -208,7 +247,7 @@ impl TaskBuilder {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let spawn = Spawn { name: self.name, location: Location::caller() };
+        let spawn = Spawn { name: self.name, location: Location::caller(), context: self.context };
         match current::with_worker(|worker| worker.map(|worker| worker.spawn_local(future, spawn))) {
             Some(task) => task,
             None if current::runtime("").is_ok() => panic!(
@@ -230,7 +269,7 @@ impl TaskBuilder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let spawn = Spawn { name: self.name, location: Location::caller() };
+        let spawn = Spawn { name: self.name, location: Location::caller(), context: self.context };
         runtime("spawn_blocking").spawn_blocking_or_cancel(f, spawn)
     }
 }
@@ -262,7 +301,7 @@ pub struct YieldNow {
 impl Future for YieldNow {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
         if self.has_yielded {
             return Poll::Ready(());
         }

@@ -382,7 +382,7 @@ fn listeners_share_a_port() {
             assert_eq!(all, b"!");
         }
         assert_eq!(TcpListener::bind(address).await.expect_err("without the option").kind(), ErrorKind::AddrInUse);
-        acceptors.iter().for_each(eddies::Task::abort);
+        acceptors.iter().for_each(|task| task.abort());
         Ok(())
     });
 }

@@ -277,7 +277,7 @@ fn abort_cancels_a_task_wherever_it_is() {
         rt.block_on(async {
             let waiting = spawn(pending::<()>());
             let fresh = spawn(async {});
-            let abort = fresh.abort_handle();
+            let abort = fresh.handle();
             yield_now().await;
             waiting.abort();
             assert!(waiting.await.unwrap_err().is_cancelled());

@@ -14,7 +14,7 @@ use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use eddies::{AbortHandle, LoopHandle, Runtime, spawn, spawn_blocking, spawn_local, yield_now};
+use eddies::{LoopHandle, Runtime, TaskHandle, spawn, spawn_blocking, spawn_local, yield_now};
 
 /// SplitMix64.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ struct Round {
     wrong: AtomicUsize,
     /// Whoever waits to be woken by somebody.
     wakers: Mutex<Vec<Waker>>,
-    aborts: Mutex<Vec<AbortHandle>>,
+    aborts: Mutex<Vec<TaskHandle>>,
 }
 
 /// Lives in a future; counts its making and its drop.
@@ -139,7 +139,7 @@ async fn live(mut witness: Witness, mut rand: Rand, depth: u32) {
             5 => round.abort_some(&mut rand),
             6 if depth < 3 => {
                 let task = spawn(boxed(Witness::new(&round), rand.fork(), depth + 1));
-                round.aborts.lock().unwrap().push(task.abort_handle());
+                round.aborts.lock().unwrap().push(task.handle());
                 if rand.below(2) == 0 {
                     let _ = task.await;
                 }
@@ -173,7 +173,7 @@ fn spawn_a_local(round: &Arc<Round>, mut rand: Rand) {
             }
         }
     });
-    round.aborts.lock().unwrap().push(task.abort_handle());
+    round.aborts.lock().unwrap().push(task.handle());
 }
 
 async fn main_future(round: Arc<Round>, mut rand: Rand, has_loop: bool) {
@@ -186,7 +186,7 @@ async fn main_future(round: Arc<Round>, mut rand: Rand, has_loop: bool) {
             3 if has_loop => eddies::sleep(Duration::from_micros(rand.below(500))).await,
             _ => {
                 let task = spawn(boxed(Witness::new(&round), rand.fork(), 0));
-                round.aborts.lock().unwrap().push(task.abort_handle());
+                round.aborts.lock().unwrap().push(task.handle());
             }
         }
     }

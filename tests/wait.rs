@@ -46,7 +46,7 @@ impl Gate {
 }
 
 fn ids<T>(tasks: &[Task<T>]) -> Vec<TaskId> {
-    tasks.iter().map(Task::id).collect()
+    tasks.iter().map(|task| task.id()).collect()
 }
 
 /// Waits, by yielding, until the task is finished.
@@ -85,7 +85,7 @@ fn the_first_is_waited_for_and_the_others_run_on() {
         early.open();
         let (done, rest) = wait(tasks, When::FirstCompleted, None).await;
         assert_eq!((ids(&done), ids(&rest)), (vec![named[1]], vec![named[0], named[2]]));
-        assert!(done.iter().all(Task::is_finished));
+        assert!(done.iter().all(|task| task.is_finished()));
         assert_eq!(outputs(done).await, ['b']);
         late.open();
         assert_eq!(outputs(rest).await, ['a', 'c']);

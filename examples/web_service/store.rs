@@ -126,7 +126,7 @@ where
     };
     // A request that times out drops this future, and a job that has not begun is not worth beginning any more. (Dropping the task alone would
     // detach it; a job that has begun runs to its end in any case.)
-    let _abort = AbortOnDrop(task.abort_handle());
+    let _abort = AbortOnDrop(task.handle());
     match task.await {
         Ok(answer) => Ok(answer?),
         Err(error) => {
@@ -136,7 +136,7 @@ where
     }
 }
 
-struct AbortOnDrop(eddies::AbortHandle);
+struct AbortOnDrop(eddies::TaskHandle);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {

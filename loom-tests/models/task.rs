@@ -12,19 +12,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::registry::Registry;
-use super::{Outcome, Runnable, Schedule, Task, TaskRef, spawn};
+use super::{Outcome, Runnable, Schedule, Spawn, Task, TaskRef, spawn};
 use crate::error::TaskError;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Arc, Mutex, StartLine, UnsafeCell, check};
 
 /// A scheduler and registry for one model.
-struct Bench {
+pub(super) struct Bench {
     runnables: Mutex<VecDeque<Runnable>>,
     registry: Registry,
 }
 
 #[derive(Clone)]
-struct Scheduler(Arc<Bench>);
+pub(super) struct Scheduler(Arc<Bench>);
 
 /// What a cell holds of its scheduler. Its destructor writes what the other methods read, so that a cell freed before they are over is a race.
 struct Place {
@@ -71,7 +71,7 @@ impl Schedule for Place {
 }
 
 impl Scheduler {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Scheduler(Arc::new(Bench { runnables: Mutex::new(VecDeque::new()), registry: Registry::new() }))
     }
 
@@ -79,13 +79,13 @@ impl Scheduler {
         self.0.runnables.lock().push_back(runnable);
     }
 
-    fn spawn<F>(&self, future: F) -> Task<F::Output>
+    pub(super) fn spawn<F>(&self, future: F) -> Task<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         let place = Place { scheduler: self.clone(), is_freed: UnsafeCell::new(false) };
-        let (runnable, task) = spawn(future, place, None, Location::caller(), true);
+        let (runnable, task) = spawn(future, place, Spawn::at(Location::caller()), true);
         if self.0.registry.insert(runnable.task_ref()) {
             self.schedule(runnable);
         }
@@ -93,7 +93,7 @@ impl Scheduler {
     }
 
     /// Runs what is runnable now; how many polls that took.
-    fn run(&self) -> usize {
+    pub(super) fn run(&self) -> usize {
         let mut polls = 0;
         loop {
             let next = self.0.runnables.lock().pop_front();
@@ -107,10 +107,10 @@ impl Scheduler {
 }
 
 /// Counts how often it was dropped.
-struct Probe(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+pub(super) struct Probe(std::sync::Arc<std::sync::atomic::AtomicUsize>);
 
 impl Probe {
-    fn new() -> (Probe, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    pub(super) fn new() -> (Probe, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
         let drops = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         (Probe(drops.clone()), drops)
     }
@@ -122,14 +122,14 @@ impl Drop for Probe {
     }
 }
 
-fn drops(of: &std::sync::Arc<std::sync::atomic::AtomicUsize>) -> usize {
+pub(super) fn drops(of: &std::sync::Arc<std::sync::atomic::AtomicUsize>) -> usize {
     of.load(std::sync::atomic::Ordering::Relaxed)
 }
 
 /// Ready when both flags are set, which it reads with no ordering of its own; tells its waker at the first poll.
-struct WaitForFlags {
-    flags: Arc<[AtomicBool; 2]>,
-    waker: std::sync::Arc<std::sync::Mutex<Option<Waker>>>,
+pub(super) struct WaitForFlags {
+    pub(super) flags: Arc<[AtomicBool; 2]>,
+    pub(super) waker: std::sync::Arc<std::sync::Mutex<Option<Waker>>>,
 }
 
 impl Future for WaitForFlags {
@@ -143,7 +143,7 @@ impl Future for WaitForFlags {
 }
 
 /// A task that has been polled once, its flags and its waker.
-fn waiting_task(scheduler: &Scheduler) -> (Task<()>, Arc<[AtomicBool; 2]>, Waker) {
+pub(super) fn waiting_task(scheduler: &Scheduler) -> (Task<()>, Arc<[AtomicBool; 2]>, Waker) {
     let flags = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
     let waker = std::sync::Arc::default();
     let task = scheduler.spawn(WaitForFlags { flags: flags.clone(), waker: std::sync::Arc::clone(&waker) });
@@ -266,7 +266,7 @@ fn abort_against_poll_and_wake() {
         let line = StartLine::new();
         let scheduler = Scheduler::new();
         let (task, flags, waker) = waiting_task(&scheduler);
-        let abort = task.abort_handle();
+        let abort = task.handle();
         let aborter = line.spawn(move || abort.abort());
         let setter = flags.clone();
         let waking = line.spawn(move || {
@@ -283,7 +283,7 @@ fn abort_against_poll_and_wake() {
         scheduler.run();
         assert!(task.is_finished());
         match loom::future::block_on(task) {
-            Ok(()) | Err(TaskError::Cancelled) => {}
+            Ok(()) | Err(TaskError::Cancelled(_)) => {}
             Err(other) => panic!("{other}"),
         }
         assert_eq!(Arc::strong_count(&flags), 1, "the future was dropped");
@@ -332,7 +332,7 @@ fn a_handle_that_changes_its_waker_and_goes_away() {
         let (probe, dropped) = Probe::new();
         let mut task = scheduler.spawn(async move { probe });
         // Keeps the cell to the end: it is not the cell's end that empties the slot.
-        let abort = task.abort_handle();
+        let abort = task.handle();
         let joiner = line.spawn(move || {
             let (first, second) = (counting_waker(), counting_waker());
             for waker in [&first.0, &second.0] {
@@ -466,10 +466,10 @@ fn abort_against_complete_and_join() {
         let scheduler = Scheduler::new();
         let (probe, dropped) = Probe::new();
         let task = scheduler.spawn(async move { probe });
-        let abort = task.abort_handle();
+        let abort = task.handle();
         let aborter = line.spawn(move || abort.abort());
         let joiner = line.spawn(move || match loom::future::block_on(task) {
-            Ok(_) | Err(TaskError::Cancelled) => {}
+            Ok(_) | Err(TaskError::Cancelled(_)) => {}
             Err(other) => panic!("{other}"),
         });
         line.pass();
@@ -520,7 +520,7 @@ fn a_panic_against_abort() {
         let task = scheduler.spawn(Bomb { waker: std::sync::Arc::clone(&waker), polls: 0, _probe: probe });
         assert_eq!(scheduler.run(), 1);
         let waker = waker.lock().unwrap().take().unwrap();
-        let abort = task.abort_handle();
+        let abort = task.handle();
         let waking = line.spawn(move || waker.wake());
         let aborter = line.spawn(move || abort.abort());
         line.pass();
@@ -549,7 +549,7 @@ fn the_last_of_three_references_frees() {
             // Ordering: Relaxed: the wake publishes it.
             flag.store(true, Ordering::Relaxed);
         }
-        let abort = task.abort_handle();
+        let abort = task.handle();
         drop(task);
         let waking = line.spawn(move || {
             waker.wake_by_ref();

@@ -8,8 +8,8 @@ use std::panic::Location;
 use crate::blocking::BlockingCounters;
 use crate::error::{NoRuntime, Overloaded};
 use crate::loom::Arc;
-use crate::scheduler::home::Spawn;
 use crate::scheduler::{Shared, current};
+use crate::task::Spawn;
 use crate::task::Task;
 
 /// A reference to a runtime, to spawn on it from anywhere. Cloning is cheap; any thread may hold one. It does not keep the runtime running:
@@ -61,7 +61,7 @@ impl LoopHandle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.shared.spawn(future, Spawn { name: None, location: Location::caller() })
+        self.shared.spawn(future, Spawn::at(Location::caller()))
     }
 
     /// Runs a closure that may block on the runtime's blocking pool; see [`spawn_blocking`](crate::spawn_blocking).
@@ -71,7 +71,7 @@ impl LoopHandle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.shared.spawn_blocking_or_cancel(f, Spawn { name: None, location: Location::caller() })
+        self.shared.spawn_blocking_or_cancel(f, Spawn::at(Location::caller()))
     }
 
     /// As [`spawn_blocking`](LoopHandle::spawn_blocking), but gives the closure back when the pool's bounded queue is full or the runtime has
@@ -86,7 +86,7 @@ impl LoopHandle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let spawn = Spawn { name: None, location: Location::caller() };
+        let spawn = Spawn::at(Location::caller());
         self.shared.try_spawn_blocking(f, spawn).map_err(Overloaded)
     }
 

@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
@@ -21,7 +20,7 @@ use crate::queue::inbox::{Link, Node};
 use crate::queue::word::Word;
 use crate::report::{self, Exception, ExceptionKind};
 use crate::task::registry::Registry;
-use crate::task::{self, AbortHandle, Outcome, Runnable, Schedule, Task, TaskRef};
+use crate::task::{self, Outcome, Runnable, Schedule, Spawn, Task, TaskHandle, TaskRef};
 
 /// The home loop of a task that any loop may run.
 #[derive(Clone, Copy)]
@@ -129,12 +128,6 @@ impl Schedule for LocalHome {
     }
 }
 
-/// What a spawn was told.
-pub(crate) struct Spawn {
-    pub(crate) name: Option<String>,
-    pub(crate) location: &'static Location<'static>,
-}
-
 impl Worker {
     /// Spawns on this worker's loop.
     #[inline]
@@ -144,7 +137,7 @@ impl Worker {
         F::Output: Send + 'static,
     {
         let home = self.service_home();
-        let (runnable, task) = task::spawn(future, Home::of(home), spawn.name, spawn.location, true);
+        let (runnable, task) = task::spawn(future, Home::of(home), spawn, true);
         if home.registry.insert(runnable.task_ref()) {
             self.schedule(runnable);
         } else {
@@ -162,8 +155,7 @@ impl Worker {
         let home = self.home();
         // SAFETY: `LocalHome` gives Runnables to the pinned queue or inbox of this loop, which only the thread in its seat drains; and that
         // thread ends its local tasks before it leaves the seat (`Worker::end_local_tasks`).
-        let (runnable, task) =
-            unsafe { task::spawn_local(future, LocalHome(Home::of(home)), spawn.name, spawn.location) };
+        let (runnable, task) = unsafe { task::spawn_local(future, LocalHome(Home::of(home)), spawn) };
         if home.local_registry.insert(runnable.task_ref()) {
             self.schedule_local(runnable);
         } else {
@@ -181,7 +173,7 @@ impl Shared {
         F::Output: Send + 'static,
     {
         let home = self.pick_loop();
-        let (runnable, task) = task::spawn(future, Home::of(home), spawn.name, spawn.location, true);
+        let (runnable, task) = task::spawn(future, Home::of(home), spawn, true);
         if home.registry.insert(runnable.task_ref()) {
             self.push_from_outside(home.index, runnable);
         } else {
@@ -209,7 +201,7 @@ impl Shared {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (runnable, task) = task::spawn(Blocking(Some(f)), Unscheduled, spawn.name, spawn.location, false);
+        let (runnable, task) = task::spawn(Blocking(Some(f)), Unscheduled, spawn, false);
         match self.blocking.submit(Job(runnable)) {
             Ok(()) => {}
             Err(Rejected::Closed(job) | Rejected::Full(job)) => job.cancel(),
@@ -233,7 +225,7 @@ impl Shared {
             let f = of_job.lock().take().expect("the job runs once, and only if the pool took it");
             f()
         };
-        let (runnable, task) = task::spawn(Blocking(Some(job)), Unscheduled, spawn.name, spawn.location, false);
+        let (runnable, task) = task::spawn(Blocking(Some(job)), Unscheduled, spawn, false);
         let refused = match self.blocking.submit(Job(runnable)) {
             Ok(()) => return Ok(task),
             Err(Rejected::Closed(job) | Rejected::Full(job) | Rejected::NoThread(_, job)) => job,
@@ -266,6 +258,8 @@ impl<T, F: FnOnce() -> T> Future for Blocking<F> {
 struct Unscheduled;
 
 impl Schedule for Unscheduled {
+    const IS_TASK: bool = false;
+
     fn schedule(&self, runnable: Runnable) {
         debug_assert!(false, "a blocking job was woken while idle");
         drop(runnable);
@@ -297,7 +291,7 @@ impl blocking::Job for Job {
 }
 
 /// Keeps a job's cell, and so its name, while the job runs.
-pub(crate) struct Described(AbortHandle);
+pub(crate) struct Described(TaskHandle);
 
 impl fmt::Display for Described {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -539,18 +539,29 @@ impl Worker {
 
     // ---- leaving ---------------------------------------------------------------------------------------------------------------
 
-    /// Aborts the tasks that are pinned to this thread and runs until they are gone.
+    /// Cancels the tasks that are pinned to this thread and runs until they are gone. Those that refuse for too long are aborted.
     fn end_local_tasks(&self) {
         let registry = &self.home.local_registry;
         if registry.len() == 0 {
             return;
         }
         registry.pause();
-        registry.abort_all();
-        let is_done = || (registry.len() == 0).then_some(());
+        registry.cancel_all("the thread of this local task leaves its loop");
+        let begin = Instant::now();
+        let limit = begin.checked_add(self.shared.settings.shutdown_timeout);
+        let alarm = limit.and_then(|limit| self.home.timers.insert(begin, limit, Waker::from(self.home.clone())));
         self.home.signal(signal::CLOSE);
         while registry.len() > 0 {
-            self.run(|_| is_done());
+            let is_late = || limit.is_some_and(|limit| Instant::now() >= limit);
+            self.run(|_| (registry.len() == 0 || is_late()).then_some(()));
+            if is_late() {
+                registry.abort_all();
+                self.home.signal(signal::CLOSE);
+                self.run(|_| (registry.len() == 0).then_some(()));
+            }
+        }
+        if let Some((key, _)) = alarm {
+            drop(self.home.timers.cancel(key));
         }
         registry.resume();
     }

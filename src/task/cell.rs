@@ -8,6 +8,7 @@
 //! | `state` | any reference holder, through its edges |
 //! | `vtable`, `label`, `scheduler` | written once at the start; any reference holder reads |
 //! | `links` | the registry, under its lock |
+//! | `extension` | any reference holder, as its parts say |
 //! | `join_waker` | the slot's owner (T4) |
 //! | `stage` | the Runnable's holder before COMPLETE (T1); after it whoever owns the output (T3) |
 //!
@@ -23,13 +24,15 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll, Waker};
 
+use super::cancellation::Verdict;
+use super::extension::ExtensionSlot;
 use super::label::Label;
 use super::runnable::{Outcome, Runnable};
 use super::state::{EndPoll, StartPoll, State};
 use super::waker::borrowed_waker;
-use super::{Schedule, TaskRef};
+use super::{Schedule, Spawn, TaskRef, context, frame};
 use crate::coop;
-use crate::error::TaskError;
+use crate::error::{Cancelled, TaskError};
 use crate::loom::UnsafeCell;
 use crate::queue::inbox::Node;
 use crate::report::{self, Exception, ExceptionKind};
@@ -43,6 +46,7 @@ pub(crate) struct Header {
     pub(super) vtable: &'static Vtable,
     pub(super) links: UnsafeCell<Links>,
     pub(super) label: Label,
+    pub(super) extension: ExtensionSlot,
     pub(super) join_waker: UnsafeCell<Option<Waker>>,
 }
 
@@ -67,6 +71,8 @@ pub(super) struct Vtable {
     pub(super) drop_output: unsafe fn(NonNull<Header>),
     /// Frees the cell.
     pub(super) free: unsafe fn(NonNull<Header>),
+    /// [`Schedule::IS_TASK`].
+    pub(super) is_task: bool,
 }
 
 /// The whole allocation.
@@ -88,7 +94,7 @@ enum Stage<F: Future> {
 }
 
 /// Allocates a task. The caller owns its references, as [`State::new`] counts them.
-pub(super) fn allocate<F, S>(future: F, scheduler: S, label: Label, registered: bool) -> NonNull<Header>
+pub(super) fn allocate<F, S>(future: F, scheduler: S, spawn: Spawn, registered: bool) -> NonNull<Header>
 where
     F: Future,
     S: Schedule,
@@ -104,10 +110,12 @@ where
                 peek_output: peek_output::<F, S>,
                 drop_output: drop_output::<F, S>,
                 free: free::<F, S>,
+                is_task: S::IS_TASK,
             }
         },
         links: UnsafeCell::new(Links::default()),
-        label,
+        label: Label::new(spawn.location, spawn.name),
+        extension: ExtensionSlot::new(spawn.context.or_else(context::inherit)),
         join_waker: UnsafeCell::new(None),
     };
     let cell = Box::new(Cell { header, scheduler, stage: UnsafeCell::new(Stage::Polling(future)) });
@@ -133,18 +141,24 @@ unsafe fn cell<'a, F: Future, S>(header: NonNull<Header>) -> &'a Cell<F, S> {
 unsafe fn run<F: Future, S: Schedule>(header: NonNull<Header>) -> Outcome {
     // SAFETY: the Runnable is a reference, and the vtable's functions know their types.
     let task = unsafe { cell::<F, S>(header) };
-    let output = match task.header.state.start_poll() {
-        StartPoll::Abort => abort_future(task),
-        StartPoll::Poll => match poll_future(task, header) {
+    let before = match task.header.state.start_poll() {
+        StartPoll::Poll => Verdict::Poll,
+        StartPoll::AskExtension => task.header.cancellation_verdict(),
+        StartPoll::Abort => Verdict::End,
+    };
+    let output = if before == Verdict::End {
+        abort_future(task, header)
+    } else {
+        match poll_future(task, header) {
             Ok(Poll::Ready(output)) => Ok(output),
             Err(payload) => Err(TaskError::Panicked(payload)),
-            Ok(Poll::Pending) => match task.header.state.end_poll() {
+            Ok(Poll::Pending) => match task.header.state.end_poll(task.header.is_forsaken(&before)) {
                 EndPoll::Idle => return Outcome::Idle,
                 // SAFETY: `end_poll` made this poller's reference the new Runnable's.
                 EndPoll::Reschedule => return Outcome::Reschedule(unsafe { Runnable::from_raw(header) }),
-                EndPoll::Abort => abort_future(task),
+                EndPoll::Abort => abort_future(task, header),
             },
-        },
+        }
     };
     let references = finish(task, header, output);
     if task.header.state.release(references) {
@@ -166,6 +180,8 @@ fn poll_future<F: Future, S>(task: &Cell<F, S>, header: NonNull<Header>) -> Poll
             let future = unsafe { Pin::new_unchecked(future) };
             // SAFETY: the runner's reference outlives the borrowed waker.
             let waker = unsafe { borrowed_waker(header) };
+            // SAFETY: the runner's reference outlives the guard.
+            let _frame = unsafe { frame::enter_task(header) };
             coop::with_budget(|| future.poll(&mut Context::from_waker(&waker)))
         })
     };
@@ -173,9 +189,12 @@ fn poll_future<F: Future, S>(task: &Cell<F, S>, header: NonNull<Header>) -> Poll
 }
 
 /// Drops the future of an aborted task.
-fn abort_future<F: Future, S>(task: &Cell<F, S>) -> Result<F::Output, TaskError> {
+fn abort_future<F: Future, S>(task: &Cell<F, S>, header: NonNull<Header>) -> Result<F::Output, TaskError> {
+    // SAFETY: the runner's reference outlives the guard.
+    let _frame = unsafe { frame::enter_task(header) };
+    let cancelled = task.header.take_cancellation();
     match drop_stage(task) {
-        Ok(()) => Err(TaskError::Cancelled),
+        Ok(()) => Err(TaskError::Cancelled(cancelled)),
         Err(payload) => Err(TaskError::Panicked(payload)),
     }
 }
@@ -206,6 +225,9 @@ fn finish<F: Future, S: Schedule>(
     header: NonNull<Header>,
     output: Result<F::Output, TaskError>,
 ) -> usize {
+    // SAFETY: the runner's reference, which the caller releases, outlives the guard.
+    let _frame = unsafe { frame::enter_task(header) };
+    let output = refuse_late_output::<F, S>(task, output);
     // After an abort the stage is empty already, and this drops nothing.
     let output = match (drop_stage(task), output) {
         (Ok(()), output) => output,
@@ -219,12 +241,13 @@ fn finish<F: Future, S: Schedule>(
             Err(TaskError::Panicked(payload))
         }
     };
+    let is_cancelled = matches!(output, Err(TaskError::Cancelled(_)));
     task.stage.with_mut(|stage| {
         // SAFETY: still RUNNING, still this thread's (T1); the stage is `Consumed` and needs no drop.
         unsafe { stage.write(Stage::Finished(output)) };
     });
     let registered = task.scheduler.release(TaskRef(header));
-    let before = task.header.state.complete();
+    let before = task.header.state.complete(is_cancelled);
     if !before.has_join() {
         // SAFETY: complete and without a handle: the output is the completer's (T3).
         unsafe { drop_output::<F, S>(header) };
@@ -234,7 +257,44 @@ fn finish<F: Future, S: Schedule>(
     if registered { 2 } else { 1 }
 }
 
+/// A task that was asked to end while it ran for the last time does not finish with a value, though it never waited (N1). A blocking job does: it
+/// could not know.
+fn refuse_late_output<F: Future, S: Schedule>(
+    task: &Cell<F, S>,
+    output: Result<F::Output, TaskError>,
+) -> Result<F::Output, TaskError> {
+    let is_late = S::IS_TASK
+        && output.is_ok()
+        && task.header.state.load().has_cancel()
+        && task.header.cancellation_verdict() != Verdict::Poll;
+    if !is_late {
+        return output;
+    }
+    let cancelled = task.header.take_cancellation();
+    match catch_unwind(AssertUnwindSafe(|| drop(output))) {
+        Ok(()) => Err(TaskError::Cancelled(cancelled)),
+        Err(payload) => Err(TaskError::Panicked(payload)),
+    }
+}
+
 impl Header {
+    /// What is to be done about the cancellations that were asked for. Only by the runner.
+    #[cold]
+    fn cancellation_verdict(&self) -> Verdict {
+        self.extension.get().map_or(Verdict::Poll, |extension| extension.cancellation.lock().verdict())
+    }
+
+    /// After a poll that began with `before`: whether a cancellation waits that no scope has taken, though all were woken. Only by the runner.
+    fn is_forsaken(&self, before: &Verdict) -> bool {
+        let (Verdict::PollForScopes(announced), Some(extension)) = (before, self.extension.get()) else { return false };
+        extension.cancellation.lock().is_forsaken(*announced)
+    }
+
+    /// The task ends as cancelled: takes every request, and gives the reason of the last, if there was one. Only by the runner.
+    fn take_cancellation(&self) -> Cancelled {
+        self.extension.get().map(|extension| extension.cancellation.lock().take_for_task()).unwrap_or_default()
+    }
+
     /// Wakes whoever awaits the handle. Only by the completer, which owns the slot (T4).
     fn wake_joiner(&self) {
         self.join_waker.with(|slot| {

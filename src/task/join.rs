@@ -1,21 +1,28 @@
-//! The handle of a task: await its output, abort it; dropped, it lets the task run on.
+//! The handles of a task: [`Task`] awaits its output, [`TaskHandle`] only names it; both cancel it, and dropped they let it run on.
 
 #![allow(unsafe_code, reason = "a handle is a counted reference to a task's cell, with a claim to its output")]
 
 use std::fmt;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll, Waker, ready};
 
+use super::cancellation::Cancellation;
 use super::cell::Header;
 use super::label::Label;
 use super::state::Wake;
 use super::waker::release;
+use super::{TaskState, frame};
 use crate::coop;
-use crate::error::TaskError;
+use crate::error::{Cancelled, TaskError};
+use crate::loom::Mutex;
+use crate::report::{self, ExceptionKind};
 
 /// Identifies a task among those that are alive: two tasks never have the same id at the same time, and an id may come again once its task
 /// and all handles to it are gone.
@@ -36,8 +43,8 @@ impl fmt::Display for TaskId {
 
 /// A running task, and the way to its output. **Dropping it detaches the task**, which runs on.
 ///
-/// Awaiting it gives `Ok(output)`, or a [`TaskError`] when the task was aborted or panicked. Any thread may await, abort or drop it. A panic
-/// that no handle was asked for is reported to the runtime's exception handler.
+/// Awaiting it gives `Ok(output)`, or a [`TaskError`] when the task was cancelled or panicked. Dropping what awaits it does not cancel it. Any thread may await, cancel or drop it.
+/// A panic that no handle was asked for is reported to the runtime's exception handler.
 ///
 /// # Cancel safety
 ///
@@ -55,8 +62,8 @@ impl fmt::Display for TaskId {
 /// ```
 #[doc(alias = "JoinHandle")]
 pub struct Task<T> {
-    /// A counted reference; the only one with the JOIN right.
-    header: NonNull<Header>,
+    /// The only reference with the JOIN right. Given up by `drop`, together with that.
+    handle: ManuallyDrop<TaskHandle>,
     output: PhantomData<T>,
 }
 
@@ -72,44 +79,12 @@ impl<T> Task<T> {
     ///
     /// The caller gives up the handle's reference and the JOIN right of a task whose output has type `T`.
     pub(super) unsafe fn from_raw(header: NonNull<Header>) -> Self {
-        Task { header, output: PhantomData }
+        Task { handle: ManuallyDrop::new(TaskHandle { header }), output: PhantomData }
     }
 
-    fn header(&self) -> &Header {
-        // SAFETY: the handle is a reference.
-        unsafe { self.header.as_ref() }
-    }
-
-    /// Asks that the task be dropped: at its next turn, without another poll, its future is dropped whole, and the handle gives
-    /// [`TaskError::Cancelled`]. A task that is complete stays so; one that finishes in the poll that runs now does finish.
-    pub fn abort(&self) {
-        abort(self.header);
-    }
-
-    /// A handle that can abort the task and nothing else.
-    pub fn abort_handle(&self) -> AbortHandle {
-        // SAFETY: the handle is a reference, from which another is made.
-        unsafe { AbortHandle::new(self.header) }
-    }
-
-    /// Whether the output, or the error, is there.
-    pub fn is_finished(&self) -> bool {
-        self.header().state.load().is_complete()
-    }
-
-    /// The task's id.
-    pub fn id(&self) -> TaskId {
-        TaskId(self.header.addr().get())
-    }
-
-    /// The name given with `TaskBuilder::name`, if any.
-    pub fn name(&self) -> Option<&str> {
-        self.header().label.name()
-    }
-
-    /// Where the task was spawned.
-    pub fn spawned_at(&self) -> &'static Location<'static> {
-        self.header().label.location()
+    /// A handle that names the task without a claim to its output.
+    pub fn handle(&self) -> TaskHandle {
+        TaskHandle::clone(&self.handle)
     }
 
     /// Looks at the output without taking it: `None` while the task is not finished, and after its output was taken by awaiting it. It can
@@ -132,7 +107,7 @@ impl<T> Task<T> {
             return None;
         }
         // SAFETY: the task is complete, and while there is a handle the output is its own (T3).
-        let output = unsafe { (self.header().vtable.peek_output)(self.header) }?;
+        let output = unsafe { (self.header().vtable.peek_output)(self.handle.header) }?;
         // SAFETY: a `Result<T, TaskError>` by the contract of `from_raw`. It lies in the cell, which lives as long as the handle (T5), and only
         // the handle takes or drops it (T3), which the borrow of the handle forbids meanwhile.
         let output: &Result<T, TaskError> = unsafe { output.cast().as_ref() };
@@ -172,6 +147,15 @@ impl<T> Task<T> {
     }
 }
 
+/// What can be asked of a task, and asked of it, without its output: all that a [`TaskHandle`] can.
+impl<T> Deref for Task<T> {
+    type Target = TaskHandle;
+
+    fn deref(&self) -> &TaskHandle {
+        &self.handle
+    }
+}
+
 impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
@@ -184,7 +168,7 @@ impl<T> Future for Task<T> {
         let mut output: Option<Self::Output> = None;
         let into = NonNull::from(&mut output).cast();
         // SAFETY: the task is complete and the output the handle's (T3), of type `T` by the contract of `from_raw`.
-        unsafe { (self.header().vtable.take_output)(self.header, into) };
+        unsafe { (self.header().vtable.take_output)(self.handle.header, into) };
         Poll::Ready(output.expect("a Task was polled again after it had given its output"))
     }
 }
@@ -201,80 +185,216 @@ impl<T> Drop for Task<T> {
         }
         if duties.output {
             // SAFETY: the task is complete and its output was the handle's (T3).
-            unsafe { (header.vtable.drop_output)(self.header) };
+            unsafe { (header.vtable.drop_output)(self.handle.header) };
         }
-        // SAFETY: the handle's reference.
-        unsafe { release(self.header) };
+        // SAFETY: the handle is not used again.
+        unsafe { ManuallyDrop::drop(&mut self.handle) };
     }
 }
 
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Task({}, {:?})", self.header().label, self.header().state.load())
+        (*self.handle).fmt(f)
     }
 }
 
-/// Aborts a task from afar; see [`Task::abort`]. It keeps the task's allocation, not the task, alive.
-pub struct AbortHandle {
+/// Names a task: to cancel it, or to see how it is. Any thread; cheap to clone. It keeps the task's allocation, not the task, alive.
+///
+/// ```
+/// eddies::run(async {
+///     let task = eddies::spawn(std::future::pending::<()>());
+///     let handle = task.handle();
+///     assert!(handle.cancel(None));
+///     assert!(task.await.unwrap_err().is_cancelled());
+///     assert_eq!(handle.state(), eddies::TaskState::Cancelled);
+/// });
+/// ```
+#[doc(alias = "AbortHandle")]
+pub struct TaskHandle {
     /// A counted reference.
     header: NonNull<Header>,
 }
 
-// SAFETY: any thread may abort a task, and that is all that this handle does.
-unsafe impl Send for AbortHandle {}
+// SAFETY: what a handle does with a task, any thread may do; it gives no access to the output.
+unsafe impl Send for TaskHandle {}
 // SAFETY: as above.
-unsafe impl Sync for AbortHandle {}
+unsafe impl Sync for TaskHandle {}
 
-impl AbortHandle {
+impl TaskHandle {
     /// # Safety
     ///
     /// The caller holds a reference to the task.
     pub(super) unsafe fn new(header: NonNull<Header>) -> Self {
         // SAFETY: the caller's reference.
         unsafe { header.as_ref() }.state.retain();
-        AbortHandle { header }
+        TaskHandle { header }
+    }
+
+    /// The task, or callback, that this thread runs.
+    pub(super) fn running() -> Option<TaskHandle> {
+        // SAFETY: the frame's task is referenced by its runner, which is on this thread's stack (C1).
+        frame::task().map(|header| unsafe { TaskHandle::new(header) })
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: the handle is a reference.
+        unsafe { self.header.as_ref() }
+    }
+
+    pub(super) fn cancellation(&self) -> &Mutex<Cancellation> {
+        &self.header().extension.get_or_make().cancellation
     }
 
     pub(crate) fn label(&self) -> &Label {
-        // SAFETY: the handle is a reference.
-        &unsafe { self.header.as_ref() }.label
+        &self.header().label
     }
 
-    /// Asks that the task be dropped; see [`Task::abort`].
+    /// Asks the task to end, and tells it why. `false`: it is complete already.
+    ///
+    /// Where the task waits inside of a [`catch_cancel`](crate::catch_cancel), the innermost one drops its future and gives
+    /// [`Cancelled`](crate::Cancelled): the task can clean up, with further awaits, and it can refuse. A task that waits in none is dropped whole,
+    /// without another poll, and ends as cancelled; one that was never polled never is. A task that runs at the moment is cancelled at its next wait,
+    /// and if there is none, instead of giving its value.
+    ///
+    /// Each call counts as one request; several that come before the task has reacted to the first are caught as one, with the reason of the last. A
+    /// [`spawn_blocking`](crate::spawn_blocking) job can only be cancelled before it begins.
+    ///
+    /// It does not wait; await the task for that. Any thread may call it, the task itself too.
+    ///
+    /// ```
+    /// eddies::run(async {
+    ///     let task = eddies::spawn(std::future::pending::<()>());
+    ///     assert!(task.cancel("not needed any more"));
+    ///     assert_eq!(task.await.unwrap_err().to_string(), "the task was cancelled: not needed any more");
+    /// });
+    /// ```
+    pub fn cancel<'a>(&self, reason: impl Into<Option<&'a str>>) -> bool {
+        cancel(self.header, Cancelled::new(reason.into()))
+    }
+
+    /// How many requests to cancel the task were not taken back.
+    pub fn cancelling(&self) -> usize {
+        self.header().extension.get().map_or(0, |extension| extension.cancellation.lock().requests())
+    }
+
+    /// Takes one request to cancel the task back, and returns how many are left. When none is left, one that the task has not reacted to yet is
+    /// withdrawn. For whoever asked, and has been answered: a time limit, a group.
+    ///
+    /// ```
+    /// eddies::run(async {
+    ///     let task = eddies::spawn(async { 7 });
+    ///     task.cancel(None);
+    ///     assert_eq!((task.cancelling(), task.uncancel(), task.cancelling()), (1, 0, 0));
+    /// #   let _ = task.await;
+    /// });
+    /// ```
+    pub fn uncancel(&self) -> usize {
+        self.header().extension.get().map_or(0, |extension| extension.cancellation.lock().take_back())
+    }
+
+    /// Drops the task: at its next turn, without another poll, its future is dropped whole, scopes of [`catch_cancel`](crate::catch_cancel) and all,
+    /// and it ends as cancelled. A task that is complete stays so; one that finishes in the poll that runs now does finish.
     pub fn abort(&self) {
         abort(self.header);
     }
 
-    /// Whether the task is complete.
+    /// Where the task is in its life, as seen at this moment.
+    pub fn state(&self) -> TaskState {
+        self.header().state.load().task_state()
+    }
+
+    /// Whether the task is complete: it has its value, has panicked, or was cancelled.
     pub fn is_finished(&self) -> bool {
-        // SAFETY: the handle is a reference.
-        unsafe { self.header.as_ref() }.state.load().is_complete()
+        self.header().state.load().is_complete()
+    }
+
+    /// Whether the task has ended as cancelled. A task that was asked to, and has not ended yet or refused, was not.
+    pub fn cancelled(&self) -> bool {
+        self.state() == TaskState::Cancelled
     }
 
     /// The task's id.
     pub fn id(&self) -> TaskId {
         TaskId(self.header.addr().get())
     }
-}
 
-impl Clone for AbortHandle {
-    fn clone(&self) -> Self {
-        // SAFETY: the handle is a reference, from which another is made.
-        unsafe { AbortHandle::new(self.header) }
+    /// The name given with `TaskBuilder::name`, if any.
+    pub fn name(&self) -> Option<&str> {
+        self.header().label.name()
+    }
+
+    /// Where the task was spawned.
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.header().label.location()
     }
 }
 
-impl Drop for AbortHandle {
+impl Clone for TaskHandle {
+    fn clone(&self) -> Self {
+        // SAFETY: the handle is a reference, from which another is made.
+        unsafe { TaskHandle::new(self.header) }
+    }
+}
+
+impl Drop for TaskHandle {
     fn drop(&mut self) {
         // SAFETY: the handle's reference.
         unsafe { release(self.header) };
     }
 }
 
-impl fmt::Debug for AbortHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AbortHandle({})", self.id())
+impl PartialEq for TaskHandle {
+    /// Whether both name one task.
+    fn eq(&self, other: &Self) -> bool {
+        self.header == other.header
     }
+}
+
+impl Eq for TaskHandle {}
+
+impl Hash for TaskHandle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.header.hash(state);
+    }
+}
+
+impl fmt::Debug for TaskHandle {
+    /// As Python prints a task: `<Task pending name="reader" spawned at src/main.rs:3:5>`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_finished() && self.cancelling() > 0 {
+            f.write_str("<Task cancelling")?;
+        } else {
+            write!(f, "<Task {}", self.state())?;
+        }
+        if let Some(name) = self.name() {
+            write!(f, " name={name:?}")?;
+        }
+        write!(f, " spawned at {}>", self.spawned_at())
+    }
+}
+
+/// Cancels the task; the caller holds a reference.
+pub(super) fn cancel(task: NonNull<Header>, reason: Cancelled) -> bool {
+    // SAFETY: the caller's reference.
+    let header = unsafe { task.as_ref() };
+    if header.state.load().is_complete() {
+        return false;
+    }
+    let book = &header.extension.get_or_make().cancellation;
+    // First the book and the scopes, then the task: a poll that begins after the last edge finds the scopes woken (N3).
+    let (number, wakers) = book.lock().ask(reason);
+    for waker in wakers {
+        report::catch(ExceptionKind::Waker, || waker.wake());
+    }
+    book.lock().announce(number);
+    // Complete by now: it may be so because a scope took this very request.
+    let Some(wake) = header.state.cancel() else { return book.lock().is_settled(number) };
+    if wake == Wake::Schedule {
+        header.state.retain();
+        // SAFETY: the edge went from idle to SCHEDULED, and the reference just made is given to the Runnable.
+        unsafe { (header.vtable.schedule)(task) };
+    }
+    true
 }
 
 /// Aborts the task; the caller holds a reference.
@@ -286,4 +406,22 @@ pub(super) fn abort(task: NonNull<Header>) {
         // SAFETY: the edge went from idle to SCHEDULED, and the reference just made is given to the Runnable.
         unsafe { (header.vtable.schedule)(task) };
     }
+}
+
+/// The task that the calling thread runs, `None` outside of any: asyncio's `current_task`.
+///
+/// A callback, a job of the blocking pool and the main future of `block_on` are no tasks.
+///
+/// ```
+/// eddies::run(async {
+///     assert!(eddies::current_task().is_none());
+///     let task = eddies::TaskBuilder::new().name("me").spawn(async { eddies::current_task().unwrap() });
+///     let handle = task.handle();
+///     let seen = task.await.unwrap();
+///     assert_eq!(seen, handle);
+///     assert_eq!(seen.name(), Some("me"));
+/// });
+/// ```
+pub fn current_task() -> Option<TaskHandle> {
+    TaskHandle::running().filter(|task| task.header().vtable.is_task)
 }

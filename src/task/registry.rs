@@ -15,8 +15,9 @@ use std::ptr::NonNull;
 
 use super::TaskRef;
 use super::cell::Header;
-use super::join::abort;
+use super::join::{TaskHandle, abort, cancel};
 use super::waker::release;
+use crate::error::Cancelled;
 use crate::loom::Mutex;
 
 /// The live tasks of one loop. Any thread.
@@ -105,6 +106,28 @@ impl Registry {
     /// How many tasks live.
     pub(crate) fn len(&self) -> usize {
         self.list.lock().len
+    }
+
+    /// Asks every task that is in the list now to end.
+    pub(crate) fn cancel_all(&self, reason: &str) {
+        let reason = Cancelled::new(Some(reason));
+        for task in self.references() {
+            cancel(task, reason.clone());
+            // SAFETY: the reference made by `references`.
+            unsafe { release(task) };
+        }
+    }
+
+    /// The tasks that are in the list now, the one spawned last first.
+    pub(crate) fn handles(&self) -> Vec<TaskHandle> {
+        let adopt = |task| {
+            // SAFETY: `references` has made a reference, from which the handle's is made.
+            let handle = unsafe { TaskHandle::new(task) };
+            // SAFETY: the reference made by `references`.
+            unsafe { release(task) };
+            handle
+        };
+        self.references().into_iter().map(adopt).collect()
     }
 
     /// Aborts every task that is in the list now.

@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use super::cell::Header;
-use super::join::AbortHandle;
+use super::join::TaskHandle;
 use crate::queue::inbox::Node;
 
 /// The single right to poll a task (T1). Whoever runs it polls the task once; dropping it unrun drops the task's future as an abort would.
@@ -78,9 +78,9 @@ impl Runnable {
     }
 
     /// A reference to the task, without the right to run it.
-    pub(crate) fn reference(&self) -> AbortHandle {
+    pub(crate) fn reference(&self) -> TaskHandle {
         // SAFETY: a Runnable is a reference, from which another is made.
-        unsafe { AbortHandle::new(self.0) }
+        unsafe { TaskHandle::new(self.0) }
     }
 
     /// Drops the task's future, as an abort does.

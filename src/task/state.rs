@@ -7,7 +7,9 @@
 //!   bit 3  ABORTED     whoever runs the task next drops the future instead of polling it
 //!   bit 4  JOIN        the Task handle exists
 //!   bit 5  JOIN_WAKER  the join waker's slot is filled and belongs to the side that completes the task; clear: it belongs to the handle
-//!   6..    references  one each for: the Runnable (or the poll it became), the registry, the Task handle, every Waker, every AbortHandle
+//!   bit 6  CANCEL      a cancellation was asked for at least once: whoever runs the task looks into its extension; never cleared
+//!   bit 7  CANCELLED   together with COMPLETE: the output is the error `Cancelled`
+//!   8..    references  one each for: the Runnable (or the poll it became), the registry, the Task handle, every Waker, every TaskHandle
 //! ```
 //!
 //! Without COMPLETE, SCHEDULED and RUNNING give the four phases:
@@ -24,7 +26,7 @@
 //!                 └──── (2) end_poll: not woken ─────── └─────────────────────┘ (from RUNNING alone)
 //! ```
 //!
-//! (5) `abort` sets ABORTED and otherwise acts as (4). (6) `drop_join`, (7) `set_join_waker`, (8) `unset_join_waker` and
+//! (5) `abort` sets ABORTED, (12) `cancel` sets CANCEL, and both otherwise act as (4). (6) `drop_join`, (7) `set_join_waker`, (8) `unset_join_waker` and
 //! (9) `release_join_waker` move the join waker's slot; (10) `retain` and (11) `release` count references.
 //!
 //! Invariants, cited by the SAFETY comments of this layer:
@@ -42,6 +44,7 @@
 
 use std::fmt;
 
+use super::TaskState;
 use crate::loom::atomic::AtomicUsize;
 use crate::loom::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -51,7 +54,9 @@ const SCHEDULED: usize = 1 << 2;
 const ABORTED: usize = 1 << 3;
 const JOIN: usize = 1 << 4;
 const JOIN_WAKER: usize = 1 << 5;
-const REFERENCE: usize = 1 << 6;
+const CANCEL: usize = 1 << 6;
+const CANCELLED: usize = 1 << 7;
+const REFERENCE: usize = 1 << 8;
 
 /// Above this many references something leaks them in a loop; the process ends before the count can wrap into the flags.
 const REFERENCES_MAX: usize = usize::MAX >> 1;
@@ -69,6 +74,8 @@ pub(super) struct Snapshot(usize);
 pub(super) enum StartPoll {
     /// Poll the future.
     Poll,
+    /// A cancellation was asked for, now or at some earlier time: ask the extension what is to be done.
+    AskExtension,
     /// Drop the future; the task was aborted.
     Abort,
 }
@@ -118,6 +125,20 @@ impl Snapshot {
         self.0 & JOIN_WAKER != 0
     }
 
+    /// A cancellation was asked for at least once.
+    pub(super) fn has_cancel(self) -> bool {
+        self.0 & CANCEL != 0
+    }
+
+    pub(super) fn task_state(self) -> TaskState {
+        match (self.0 & COMPLETE != 0, self.0 & CANCELLED != 0, self.0 & RUNNING != 0) {
+            (true, true, _) => TaskState::Cancelled,
+            (true, false, _) => TaskState::Done,
+            (false, _, true) => TaskState::Running,
+            (false, _, false) => TaskState::Pending,
+        }
+    }
+
     fn references(self) -> usize {
         self.0 / REFERENCE
     }
@@ -144,17 +165,22 @@ impl State {
         // Release of `end_poll` (the last poll's view of the future), whichever thread that ran on. Nothing is published here.
         let before = Snapshot(self.0.fetch_xor(SCHEDULED | RUNNING, Acquire));
         debug_assert!(before.0 & (SCHEDULED | RUNNING | COMPLETE) == SCHEDULED, "not runnable: {before:?}");
-        if before.0 & ABORTED == 0 { StartPoll::Poll } else { StartPoll::Abort }
+        match before.0 & (ABORTED | CANCEL) {
+            0 => StartPoll::Poll,
+            CANCEL => StartPoll::AskExtension,
+            _ => StartPoll::Abort,
+        }
     }
 
-    /// (2) The poll answered Pending. Only by the poller.
+    /// (2) The poll answered Pending. Only by the poller. With `is_forsaken` the task must not go idle: a cancellation waits that nobody in
+    /// the future has taken, and if nothing else is going to have the future polled, nobody ever will.
     #[inline]
-    pub(super) fn end_poll(&self) -> EndPoll {
+    pub(super) fn end_poll(&self, is_forsaken: bool) -> EndPoll {
         // Ordering: Relaxed: a guess, which the compare-exchange below checks.
         let mut word = self.0.load(Relaxed);
         loop {
             debug_assert!(word & (RUNNING | COMPLETE) == RUNNING, "not running: {:?}", Snapshot(word));
-            if word & ABORTED != 0 {
+            if word & ABORTED != 0 || is_forsaken && word & SCHEDULED == 0 {
                 return EndPoll::Abort;
             }
             let (next, action) = if word & SCHEDULED == 0 {
@@ -172,13 +198,13 @@ impl State {
     }
 
     /// (3) The future is gone and the output stored. Only by the poller. Returns the word before: whose the output is, and whether the join
-    /// waker is to be woken.
+    /// waker is to be woken. The output is the error `Cancelled` if `is_cancelled`.
     #[inline]
-    pub(super) fn complete(&self) -> Snapshot {
+    pub(super) fn complete(&self, is_cancelled: bool) -> Snapshot {
         // Ordering: AcqRel. Release pairs with the Acquire of `load`, `set_join_waker` and `drop_join`: the output is visible to whoever sees
         // COMPLETE. Acquire pairs with the Release of `set_join_waker`: the waker in the slot is visible here.
-        let before = Snapshot(self.0.fetch_xor(RUNNING | COMPLETE, AcqRel));
-        debug_assert!(before.0 & (RUNNING | COMPLETE) == RUNNING, "not running: {before:?}");
+        let before = Snapshot(self.0.fetch_xor(RUNNING | COMPLETE | if is_cancelled { CANCELLED } else { 0 }, AcqRel));
+        debug_assert!(before.0 & (RUNNING | COMPLETE | CANCELLED) == RUNNING, "not running: {before:?}");
         before
     }
 
@@ -194,6 +220,13 @@ impl State {
     pub(super) fn abort(&self) -> Wake {
         // Ordering: AcqRel, as `wake`.
         Snapshot(self.0.fetch_or(SCHEDULED | ABORTED, AcqRel)).wake_action()
+    }
+
+    /// (12) The extension holds a cancellation for the task. Any thread that holds a reference. `None`: the task is complete.
+    pub(super) fn cancel(&self) -> Option<Wake> {
+        // Ordering: AcqRel, as `wake`: what was written into the extension before is visible to the poll that follows.
+        let before = Snapshot(self.0.fetch_or(SCHEDULED | CANCEL, AcqRel));
+        if before.is_complete() { None } else { Some(before.wake_action()) }
     }
 
     /// (6) The handle goes away. Only by the handle; its reference is still counted afterwards.
@@ -297,6 +330,8 @@ impl fmt::Debug for Snapshot {
             (COMPLETE, "complete"),
             (SCHEDULED, "scheduled"),
             (ABORTED, "aborted"),
+            (CANCEL, "cancel"),
+            (CANCELLED, "cancelled"),
             (JOIN, "join"),
             (JOIN_WAKER, "join-waker"),
         ];
@@ -331,25 +366,38 @@ mod tests {
             assert_eq!(state.abort(), expected, "abort at {:?}", Snapshot(word));
             assert_eq!(now(&state), word | SCHEDULED | ABORTED);
 
+            let state = at(word);
+            let answer = if flags & COMPLETE == 0 { Some(expected) } else { None };
+            assert_eq!(state.cancel(), answer, "cancel at {:?}", Snapshot(word));
+            assert_eq!(now(&state), word | SCHEDULED | CANCEL);
+
             if phase == SCHEDULED {
                 let state = at(word);
-                let expected = if flags & ABORTED == 0 { StartPoll::Poll } else { StartPoll::Abort };
+                let expected = match (flags & ABORTED != 0, flags & CANCEL != 0) {
+                    (true, _) => StartPoll::Abort,
+                    (false, true) => StartPoll::AskExtension,
+                    (false, false) => StartPoll::Poll,
+                };
                 assert_eq!(state.start_poll(), expected);
                 assert_eq!(now(&state), word & !SCHEDULED | RUNNING);
             }
-            if phase & (RUNNING | COMPLETE) == RUNNING {
-                let state = at(word);
-                let (expected, left) = match (flags & ABORTED != 0, flags & SCHEDULED != 0) {
-                    (true, _) => (EndPoll::Abort, word),
-                    (false, true) => (EndPoll::Reschedule, word & !RUNNING),
-                    (false, false) => (EndPoll::Idle, (word & !RUNNING) - REFERENCE),
-                };
-                assert_eq!(state.end_poll(), expected);
-                assert_eq!(now(&state), left);
-
-                let state = at(word);
-                assert_eq!(state.complete(), Snapshot(word));
-                assert_eq!(now(&state), word & !RUNNING | COMPLETE);
+            if phase & (RUNNING | COMPLETE) == RUNNING && flags & CANCELLED == 0 {
+                for is_forsaken in [false, true] {
+                    let state = at(word);
+                    let (expected, left) = match (flags & ABORTED != 0, flags & SCHEDULED != 0) {
+                        (true, _) => (EndPoll::Abort, word),
+                        (false, true) => (EndPoll::Reschedule, word & !RUNNING),
+                        (false, false) if is_forsaken => (EndPoll::Abort, word),
+                        (false, false) => (EndPoll::Idle, (word & !RUNNING) - REFERENCE),
+                    };
+                    assert_eq!(state.end_poll(is_forsaken), expected);
+                    assert_eq!(now(&state), left);
+                }
+                for (is_cancelled, bit) in [(false, 0), (true, CANCELLED)] {
+                    let state = at(word);
+                    assert_eq!(state.complete(is_cancelled), Snapshot(word));
+                    assert_eq!(now(&state), word & !RUNNING | COMPLETE | bit);
+                }
             }
             if flags & JOIN != 0 {
                 let state = at(word);

@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use super::*;
 use crate::scheduler::Settings;
-use crate::scheduler::home::Spawn;
+use crate::task::Spawn;
 
 /// Two loops, no threads, a worker in loop 0.
 fn ring() -> (Arc<Shared>, Worker) {
@@ -30,7 +30,7 @@ fn ring() -> (Arc<Shared>, Worker) {
 
 /// Puts a task into the inbox of loop 0, the only one that is occupied.
 fn spawn_from_outside(shared: &Shared) {
-    drop(shared.spawn_from_outside(async {}, Spawn { name: None, location: Location::caller() }));
+    drop(shared.spawn_from_outside(async {}, Spawn::at(Location::caller())));
 }
 
 /// Loop 1 was claimed and handed the search token.

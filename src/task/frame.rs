@@ -1,0 +1,100 @@
+//! What runs on this thread at this moment: the task, the scope of `catch_cancel` within it, the context that was entered.
+//!
+//! One thread-local value, the *frame*. Whoever runs a task puts a frame of its own in place, and puts back the one before, so that frames nest as
+//! the calls do: a task that blocks on a runtime in the middle of its poll runs others on top of its own frame.
+//!
+//! - **C1** The pointers of a frame are alive while it is in place: the runner of the task holds a reference, and `Context::run` borrows its context
+//!   for the length of the call. Each is put in place by a guard, which is dropped before either ends.
+
+#![allow(unsafe_code, reason = "thread-local pointers to what runs on this thread's stack")]
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use super::cell::Header;
+use super::context::Context;
+use crate::loom::thread_local;
+
+/// Written and read by its thread only.
+#[derive(Clone, Copy)]
+struct Frame {
+    task: Option<NonNull<Header>>,
+    /// The innermost scope that is being polled, 0 if none.
+    scope: u64,
+    context: Option<NonNull<Context>>,
+}
+
+const EMPTY: Frame = Frame { task: None, scope: 0, context: None };
+
+thread_local! {
+    static FRAME: Cell<Frame> = const { Cell::new(EMPTY) };
+}
+
+/// Puts back the frame before.
+#[must_use]
+pub(super) struct Leave<'a> {
+    before: Frame,
+    /// Borrows what the frame points to, and stays on its thread.
+    _borrow: PhantomData<(&'a (), *const ())>,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let _ = FRAME.try_with(|frame| frame.set(self.before));
+    }
+}
+
+fn replace<'a>(change: impl FnOnce(Frame) -> Frame) -> Leave<'a> {
+    // A thread that is being torn down has no frame any more, and nothing to put back.
+    let before = FRAME.try_with(|frame| frame.replace(change(frame.get()))).unwrap_or(EMPTY);
+    Leave { before, _borrow: PhantomData }
+}
+
+/// This thread runs `task` until the guard is dropped.
+///
+/// # Safety
+///
+/// The caller holds a reference to the task for longer than the guard lives.
+#[inline]
+pub(super) unsafe fn enter_task<'a>(task: NonNull<Header>) -> Leave<'a> {
+    replace(|_| Frame { task: Some(task), scope: 0, context: None })
+}
+
+/// This thread polls the scope with this number until the guard is dropped.
+pub(super) fn enter_scope<'a>(scope: u64) -> Leave<'a> {
+    replace(|frame| Frame { scope, ..frame })
+}
+
+/// `context` is the current one until the guard is dropped.
+pub(super) fn enter_context(context: &Context) -> Leave<'_> {
+    replace(|frame| Frame { context: Some(NonNull::from(context)), ..frame })
+}
+
+fn get() -> Frame {
+    FRAME.try_with(Cell::get).unwrap_or(EMPTY)
+}
+
+/// The task that this thread runs. Whoever keeps the pointer beyond the current call counts a reference first.
+#[inline]
+pub(super) fn task() -> Option<NonNull<Header>> {
+    get().task
+}
+
+/// Calls `f` with the task that this thread runs.
+#[inline]
+pub(super) fn with_task<R>(f: impl FnOnce(Option<&Header>) -> R) -> R {
+    // SAFETY: C1: the frame stays in place for the call, for what `f` puts on top of it is put back before `f` returns.
+    f(get().task.map(|task| unsafe { task.as_ref() }))
+}
+
+/// The scope that this thread polls, 0 if none.
+pub(super) fn scope() -> u64 {
+    get().scope
+}
+
+/// Calls `f` with the context that was entered on this thread, if one was since the task's poll began.
+pub(super) fn with_context<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
+    // SAFETY: C1, as in `with_task`.
+    f(get().context.map(|context| unsafe { context.as_ref() }))
+}
