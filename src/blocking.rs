@@ -153,6 +153,8 @@ pub(crate) struct Config {
     pub(crate) on_thread_stop: Option<ThreadHook>,
     /// Called when the queue stops being empty: from now on [`Pool::grow_if_stalled`] wants to be called.
     pub(crate) on_queue: Box<dyn Fn() + Send + Sync>,
+    /// Called when a thread came back from a job and found no other: for whoever waits until [`Pool::is_at_work`] says no.
+    pub(crate) on_idle: Option<Box<dyn Fn() + Send + Sync>>,
     /// Gets each panic that escaped from a job or a hook, and the name of the culprit.
     pub(crate) on_panic: PanicHook,
     /// Starts the threads.
@@ -173,6 +175,7 @@ impl Config {
             on_thread_start: None,
             on_thread_stop: None,
             on_queue: Box::new(|| {}),
+            on_idle: None,
             on_panic: Box::new(|_, _| {}),
             spawner: Box::new(|plan, body| {
                 let builder = thread::Builder::new().name(plan.name);
@@ -410,6 +413,12 @@ impl<J: Job> Pool<J> {
         started > 0
     }
 
+    /// Any thread. Whether a job is queued, or run. What a job did happened before this says no.
+    pub(crate) fn is_at_work(&self) -> bool {
+        let state = self.shared.state.lock();
+        !state.queue.is_empty() || state.live > state.idle.len()
+    }
+
     /// Any thread.
     pub(crate) fn counters(&self) -> BlockingCounters {
         let state = self.shared.state.lock();
@@ -565,6 +574,9 @@ impl<J: Job> Shared<J> {
         // Ordering: Relaxed, a hint that guards nothing: a thread in `bunk.rs::Bunk::spin` that reads it late spins a little longer.
         self.spinner.store(bunk.id(), Ordering::Relaxed);
         drop(state);
+        if let Some(hook) = &self.config.on_idle {
+            self.call("the blocking pool's idle hook", &**hook);
+        }
         self.wait(bunk, spin, spun)
     }
 

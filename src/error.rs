@@ -90,6 +90,36 @@ impl fmt::Display for Cancelled {
 
 impl Error for Cancelled {}
 
+/// Virtual time was asked for in a runtime that cannot have it: [`Builder::build`](crate::Builder::build) answers with this inside an
+/// [`std::io::Error`] of the kind `InvalidInput`.
+///
+/// A virtual clock moves when nothing runs, and with several workers nobody can say when that is.
+///
+/// ```
+/// use eddies::VirtualTimeRefused;
+///
+/// let error = eddies::Runtime::builder().workers(4).virtual_time(true).build().unwrap_err();
+/// assert!(error.get_ref().is_some_and(|inner| inner.is::<VirtualTimeRefused>()));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualTimeRefused {
+    pub(crate) workers: usize,
+    pub(crate) spare_workers: usize,
+}
+
+impl fmt::Display for VirtualTimeRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "virtual time needs a runtime of one worker and no spare workers, for its clock moves when nothing runs, and this one was to have \
+             {} and {}: leave `workers` and `spare_workers` away, or virtual time",
+            self.workers, self.spare_workers
+        )
+    }
+}
+
+impl Error for VirtualTimeRefused {}
+
 /// Why a task has no output.
 #[non_exhaustive]
 pub enum TaskError {

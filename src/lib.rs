@@ -43,10 +43,12 @@ mod spawn;
 pub mod sync;
 mod task;
 #[cfg(not(eddies_loom))]
+pub mod testing;
+#[cfg(not(eddies_loom))]
 pub mod time;
 
 pub use blocking::BlockingCounters;
-pub use error::{Cancelled, Elapsed, NoRuntime, Overloaded, StillRunning, TaskError};
+pub use error::{Cancelled, Elapsed, NoRuntime, Overloaded, StillRunning, TaskError, VirtualTimeRefused};
 #[cfg(not(eddies_loom))]
 pub use future::{When, wait};
 pub use future::{as_completed, gather, try_gather};

@@ -18,6 +18,7 @@
 //! - **H2** Who publishes work from outside the runtime's threads holds a counted reference to the runtime from before the push until after
 //!   the notification, for the task may run, and end the runtime, as soon as it is pushed.
 
+pub(crate) mod clock;
 pub(crate) mod current;
 pub(crate) mod drowse;
 pub(crate) mod home;
@@ -26,6 +27,7 @@ pub(crate) mod park;
 pub(crate) mod seat;
 pub(crate) mod signals;
 pub(crate) mod sleep;
+pub(crate) mod standstill;
 pub(crate) mod worker;
 
 use std::io;
@@ -49,12 +51,14 @@ use crate::report::{self, Exception, ExceptionKind, Handler, SlowPollHook};
 use crate::task::registry::Registry;
 use crate::task::{Runnable, TaskHandle};
 
+use clock::Clock;
 use home::Job;
 use monitor::Monitor;
 use park::{Notice, Parker};
 use seat::Seats;
 use signals::Signals;
 use sleep::Sleep;
+use standstill::Standstill;
 
 /// The stealing end of a loop's deque.
 pub(crate) type TaskStealer = <DefaultDeque<Runnable> as Deque<Runnable>>::Stealer;
@@ -79,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) blocking_threads: usize,
     pub(crate) blocking_queue: Option<usize>,
     pub(crate) blocking_keep_alive: Duration,
+    /// Only with one worker and no spare ones.
+    pub(crate) virtual_time: bool,
 }
 
 /// Why the tasks are cancelled that live when their runtime ends.
@@ -125,6 +131,10 @@ pub(crate) struct LoopShared {
     /// The way to the runtime for wakes from outside (H2).
     shared: Weak<Shared>,
     sleep: Arc<Sleep>,
+    /// The runtime's. Timers go by it.
+    pub(crate) clock: Clock,
+    /// Who waits until the owner has nothing to run.
+    pub(crate) standstill: Standstill,
     pub(crate) reactor: Arc<Reactor>,
     pub(crate) timers: Arc<Timers>,
     /// Runnables from outside; drained by the owner or by any thief.
@@ -232,11 +242,13 @@ impl Shared {
         let monitor = Arc::new(Monitor::new());
         let shared = Arc::new_cyclic(|shared| {
             let blocking = home::blocking_pool(&settings, monitor.clone(), shared.clone());
+            let clock = if settings.virtual_time { Clock::new_virtual() } else { Clock::new_real() };
             let mut seats = Vec::with_capacity(total);
             let mut loops = Vec::with_capacity(total);
             for index in 0..total {
                 let deque = DefaultDeque::<Runnable>::new();
-                loops.push(Arc::new(LoopShared::new(index, shared.clone(), sleep.clone(), deque.stealer())));
+                let stealer = deque.stealer();
+                loops.push(Arc::new(LoopShared::new(index, shared.clone(), sleep.clone(), clock.clone(), stealer)));
                 seats.push(seat::Seat::new(index, deque));
             }
             Shared {
@@ -486,13 +498,15 @@ impl Drop for Shared {
 }
 
 impl LoopShared {
-    fn new(index: usize, shared: Weak<Shared>, sleep: Arc<Sleep>, stealer: TaskStealer) -> Self {
+    fn new(index: usize, shared: Weak<Shared>, sleep: Arc<Sleep>, clock: Clock, stealer: TaskStealer) -> Self {
         LoopShared {
             index,
             shared,
             sleep,
             reactor: Arc::new(Reactor::new(worker::EVENTS)),
-            timers: Arc::new(Timers::new(Instant::now())),
+            timers: Arc::new(clock.new_timers()),
+            clock,
+            standstill: Standstill::new(),
             inbox: CachePadded::new(Inbox::new()),
             pinned_inbox: Inbox::new(),
             stealer,

@@ -7,10 +7,52 @@
 //! A timer costs nothing before it has to wait: making a [`Sleep`] registers nothing, and a [`timeout`] around a future that is ready at
 //! once does not even read the clock. Dropping a timer takes it out at once, from whatever thread.
 //!
+//! # Order
+//!
+//! Timers of one loop that are due at the same instant fire in the order in which they were first waited for; one that was
+//! [`reset`](Sleep::reset) comes last. An earlier deadline fires before a later one, except that two within the same millisecond of a real clock
+//! count as one instant. Firing wakes a task. Tasks of a loop are
+//! polled in the order in which they were woken, but local tasks and others take turns, and other workers steal.
+//!
 //! # Far and past deadlines
 //!
 //! Every deadline is legal. One that has passed is due now. A duration too long for an `Instant`, [`Duration::MAX`] for instance, means a
 //! deadline a thousand years away.
+//!
+//! # Virtual time
+//!
+//! A test of a timeout of an hour need not take one. A runtime built with [`Builder::virtual_time`](crate::Builder::virtual_time), or
+//! `#[eddies::test(virtual_time)]`, has a clock of its own, by which everything in this module goes: [`now`], sleeps, timeouts, intervals, and what is
+//! built on them. It begins at the machine's present, and stands still while anything runs. When nothing has anything left to do, it jumps
+//! to the next deadline. So timers fire in the order of their deadlines, exactly on them (to the nanosecond), and computing takes no time.
+//!
+//! - While a job of the blocking pool is queued or runs, the clock waits for it.
+//! - Sockets live in real time. If tasks wait for any and one was used in the last 5 ms of the machine's time, the clock waits until 5 ms have
+//!   passed in which none was: what comes over the loopback interface comes before a timeout. A slower peer needs [`hold_clock`].
+//! - Of a thread, process or machine that the runtime did not start the clock knows nothing: without `hold_clock` it does not wait for it. With no
+//!   timer waiting, there is nothing to jump to, and the loop sleeps until it is woken from outside.
+//! - A main future on a second thread that blocks on the same runtime does not hold the clock while it runs.
+//! - [`advance`] moves the clock by hand, [`testing::wait_all_blocked`](crate::testing::wait_all_blocked) says when all that could happen at this
+//!   instant has happened.
+//! - The clock ends 584 years after it began. What is due later, [`Duration::MAX`] for instance, never is.
+//!
+//! An [`Instant`] that was read outside of the runtime is the machine's, which is ahead of the clock by the time since the runtime was built: compare
+//! only what comes from [`now`] inside, and make sleeps inside, as `block_on(async { sleep(hour).await })`.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//!
+//! let begin = Instant::now();
+//! let runtime = eddies::Runtime::builder().virtual_time(true).build()?;
+//! runtime.block_on(async {
+//!     let day = Duration::from_secs(86_400);
+//!     let (begin, task) = (eddies::now(), eddies::spawn(eddies::sleep(day)));
+//!     assert!(eddies::timeout(day / 2, task).await.is_err());
+//!     assert_eq!(eddies::now() - begin, day / 2);
+//! });
+//! assert!(begin.elapsed() < Duration::from_secs(60));
+//! # std::io::Result::Ok(())
+//! ```
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,9 +66,11 @@
 
 mod interval;
 mod timeout;
+mod virtual_time;
 
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use timeout::{Timeout, timeout, timeout_at};
+pub use virtual_time::{ClockHold, advance, hold_clock, is_virtual};
 
 use std::fmt;
 use std::future::Future;
@@ -48,14 +92,15 @@ fn after(begin: Instant, duration: Duration) -> Instant {
     begin.checked_add(duration).unwrap_or_else(|| begin + FAR)
 }
 
-/// The present: [`Instant::now`], the clock that everything in this module goes by.
+/// The present, by the clock that everything in this module goes by: [`Instant::now`], or the virtual clock of the runtime that this thread is
+/// inside of.
 ///
 /// ```
 /// let begin = eddies::now();
 /// assert!(eddies::now() >= begin);
 /// ```
 pub fn now() -> Instant {
-    Instant::now()
+    current::now()
 }
 
 /// Waits for `duration` from now: the time starts with this call, not with the first poll.
@@ -79,7 +124,7 @@ pub fn now() -> Instant {
 /// ```
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep::new(after(Instant::now(), duration), Location::caller())
+    Sleep::new(after(current::now(), duration), Location::caller())
 }
 
 /// Waits until `deadline`; one that has passed is ready at once.
@@ -158,7 +203,8 @@ impl Sleep {
     /// assert!(!eddies::sleep(Duration::from_secs(60)).is_elapsed());
     /// ```
     pub fn is_elapsed(&self) -> bool {
-        Instant::now() >= self.deadline
+        let now = self.armed.as_ref().map_or_else(current::now, |armed| armed.home.clock.now());
+        now >= self.deadline
     }
 
     /// Changes the deadline, before or after it was due. A task that waits keeps waiting, now for the new deadline: it need not poll again.
@@ -198,7 +244,7 @@ impl Sleep {
                 Polled::Closed => self.armed = None,
             }
         }
-        let now = now.unwrap_or_else(Instant::now);
+        let now = now.unwrap_or_else(current::now);
         if now >= self.deadline {
             return Poll::Ready(());
         }

@@ -13,7 +13,7 @@ use std::future::{Future, IntoFuture, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::hyper::body::{Body, Incoming};
 use ::hyper::header::{CONNECTION, HeaderValue};
@@ -245,14 +245,14 @@ fn is_final(error: &io::Error) -> bool {
 
 /// Ends all connections, by and by; the answer is how many had to be dropped.
 async fn drain(connections: &Connections, deadline: Duration) -> usize {
-    let begin = Instant::now();
+    let begin = time::now();
     let none_left = || poll_fn(|cx| connections.poll_fewer(cx, 1));
     connections.set_phase(Phase::Draining);
     if time::timeout(IDLE_GRACE.min(deadline / 2), none_left()).await.is_ok() {
         return 0;
     }
     connections.set_phase(Phase::Closing);
-    if time::timeout(deadline.saturating_sub(begin.elapsed()), none_left()).await.is_ok() {
+    if time::timeout(deadline.saturating_sub(time::now() - begin), none_left()).await.is_ok() {
         return 0;
     }
     connections.set_phase(Phase::Aborted)

@@ -219,6 +219,7 @@ impl<S: AsRawFd> IoSource<S> {
     ///
     /// What `op` answers, `WouldBlock` among it.
     pub(crate) fn try_io<R>(&self, direction: Direction, op: impl FnOnce(&S) -> io::Result<R>) -> io::Result<R> {
+        current::note_io();
         let Some(registration) = self.registration.get() else {
             return op(&self.io);
         };
@@ -261,6 +262,7 @@ impl<S: AsRawFd> IoSource<S> {
         direction: Direction,
         op: &mut impl FnMut(&S, Option<ReadyEvent>) -> io::Result<R>,
     ) -> io::Result<R> {
+        current::note_io();
         let Some(registration) = self.registration.get() else {
             return uninterrupted(|| op(&self.io, None));
         };
@@ -286,6 +288,7 @@ impl<S: AsRawFd> IoSource<S> {
     /// The registration, made now if there is none. `blocked`: the direction in which an operation just blocked, if that is why; the
     /// other one may be tried before the kernel reported anything.
     fn registration(&self, blocked: Option<Direction>) -> io::Result<&Registration> {
+        current::note_io();
         if let Some(registration) = self.registration.get() {
             return Ok(registration);
         }

@@ -20,6 +20,14 @@
 //!   `insert` returns, the nudge begins with `fence(SeqCst)`. The owner announces its sleep, passes a `fence(SeqCst)` too, and reads
 //!   `next` after. Whichever fence is first: either the owner reads the new deadline, or the nudge finds it asleep.
 //! - **T5** No waker is cloned, woken or dropped under the lock.
+//! - **T6** Order: `fire_due` hands out an earlier tick before a later one, and within one tick whoever was inserted or reset first. So equal deadlines
+//!   fire in the order of their registration, and of two deadlines within one tick of 1 ms the one that was registered first does, though it
+//!   may be the later one. Exact timers have ticks of a nanosecond, and so the order of the deadlines always.
+//!
+//! # Exact timers
+//!
+//! Those of a [virtual clock](crate::scheduler::clock), which moves from deadline to deadline: their ticks are nanoseconds, for a clock that nobody
+//! has to wait for may as well be exact. A deadline that does not fit, 584 years away, is never reached.
 //!
 //! # What it deliberately does not do
 //!
@@ -76,6 +84,8 @@ struct Guarded {
 pub(crate) struct Timers {
     /// Tick 0. Never changes.
     epoch: Instant,
+    /// Whether a tick is a nanosecond, and not a millisecond. Never changes.
+    is_exact: bool,
     /// The tick before which nothing is due, or [`NEVER`]. Written under the lock (T3), read by anybody.
     next: CachePadded<AtomicU64>,
     /// The wheel. Locked by the owner, by threads that hold a sleep registered here, and by thieves.
@@ -87,15 +97,27 @@ impl Timers {
     pub(crate) fn new(epoch: Instant) -> Self {
         Timers {
             epoch,
+            is_exact: false,
             next: CachePadded::new(AtomicU64::new(NEVER)),
             guarded: Mutex::new(Guarded { wheel: Wheel::new(), is_closed: false }),
         }
+    }
+
+    /// The last tick that exact timers can reach: the one of "never" comes after it.
+    pub(crate) const LAST_EXACT_TICK: u64 = NEVER - 2;
+
+    /// As [`new`](Timers::new), with ticks of a nanosecond.
+    pub(crate) fn new_exact(epoch: Instant) -> Self {
+        Timers { is_exact: true, ..Timers::new(epoch) }
     }
 
     /// The tick that `now` lies in.
     #[inline]
     pub(crate) fn tick(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.epoch);
+        if self.is_exact {
+            return nanos(since).min(Timers::LAST_EXACT_TICK);
+        }
         since.as_secs().saturating_mul(1000).saturating_add(u64::from(since.subsec_millis()))
     }
 
@@ -103,6 +125,9 @@ impl Timers {
     #[inline]
     fn tick_not_before(&self, deadline: Instant) -> u64 {
         let since = deadline.saturating_duration_since(self.epoch);
+        if self.is_exact {
+            return nanos(since);
+        }
         let ms = u64::from(since.subsec_nanos().div_ceil(1_000_000));
         since.as_secs().saturating_mul(1000).saturating_add(ms)
     }
@@ -175,7 +200,21 @@ impl Timers {
 
     /// The instant of [`next_tick`](Timers::next_tick): how long the loop may sleep.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.epoch.checked_add(Duration::from_millis(self.next_tick()?))
+        self.instant(self.next_tick()?)
+    }
+
+    /// The earliest deadline, exactly, where [`next_deadline`](Timers::next_deadline) may name one that was cancelled. `None` when nobody waits, or
+    /// only for what exact timers never reach.
+    pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
+        let earliest = self.guarded.lock().wheel.earliest()?;
+        let is_reached = !self.is_exact || earliest <= Timers::LAST_EXACT_TICK;
+        is_reached.then(|| self.instant(earliest)).flatten()
+    }
+
+    /// When a tick begins.
+    fn instant(&self, tick: u64) -> Option<Instant> {
+        let since = if self.is_exact { Duration::from_nanos(tick) } else { Duration::from_millis(tick) };
+        self.epoch.checked_add(since)
     }
 
     /// Whether something may be due at `now`. One load.
@@ -247,6 +286,11 @@ impl Timers {
     }
 }
 
+/// In nanoseconds, or the last number there is.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Guarded {
     /// What to say of an entry that is not there.
     fn gone(&self) -> Polled {
@@ -315,6 +359,42 @@ mod tests {
         assert_eq!(timers.fire_due_at(u64::MAX - 2, &mut Vec::new()), 1);
         assert_eq!(timers.next_tick(), Some(u64::MAX - 1));
         assert!(timers.cancel(key).is_some());
+    }
+
+    #[test]
+    fn exact_timers_are_due_to_the_nanosecond_and_never_means_never() {
+        let epoch = Instant::now();
+        let timers = Timers::new_exact(epoch);
+        let nano = Duration::from_nanos(1);
+        let end = epoch + Duration::from_nanos(Timers::LAST_EXACT_TICK);
+        timers.insert(epoch, end + nano, Waker::noop().clone());
+        assert_eq!((timers.earliest_deadline(), fire(&timers, end + ms(1_000))), (None, 0), "after the end of time");
+        timers.insert(epoch, end, Waker::noop().clone());
+        let (cancelled, _) = timers.insert(epoch, epoch + nano * 65, Waker::noop().clone()).unwrap();
+        timers.insert(epoch, epoch + nano * 66, Waker::noop().clone());
+        assert!(timers.cancel(cancelled).is_some());
+        assert_eq!(timers.next_deadline(), Some(epoch + nano * 65), "what is cheap to know");
+        assert_eq!(timers.earliest_deadline(), Some(epoch + nano * 66), "what is true");
+        assert_eq!((fire(&timers, epoch + nano * 65), fire(&timers, epoch + nano * 66)), (0, 1));
+        assert_eq!(timers.earliest_deadline(), Some(end));
+        assert_eq!(fire(&timers, end), 1);
+    }
+
+    #[test]
+    fn within_a_tick_the_order_is_that_of_registration_and_exact_timers_know_better() {
+        let order = |timers: Timers, epoch: Instant| {
+            let counts: Vec<_> = (0..3).map(|_| Arc::new(Count::default())).collect();
+            for (count, micros) in counts.iter().zip([900, 100, 500]) {
+                timers.insert(epoch, epoch + Duration::from_micros(micros), count.clone().into());
+            }
+            let mut wakers = Vec::new();
+            assert_eq!(timers.fire_due(epoch + ms(1), &mut wakers), 3);
+            let place = |waker: &Waker| counts.iter().position(|count| waker.will_wake(&count.clone().into())).unwrap();
+            wakers.iter().map(place).collect::<Vec<_>>()
+        };
+        let epoch = Instant::now();
+        assert_eq!(order(Timers::new(epoch), epoch), [0, 1, 2]);
+        assert_eq!(order(Timers::new_exact(epoch), epoch), [1, 2, 0]);
     }
 
     #[test]

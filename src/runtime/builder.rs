@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Runtime;
+use crate::error::VirtualTimeRefused;
 use crate::report::{Exception, Handler, SlowPoll, SlowPollHook};
 use crate::scheduler::{Settings, Shared, ThreadHook};
 
@@ -38,6 +39,7 @@ pub struct Builder {
     shutdown_timeout: Duration,
     slow_poll: Option<Duration>,
     on_slow_poll: Option<SlowPollHook>,
+    virtual_time: bool,
 }
 
 impl Builder {
@@ -56,6 +58,7 @@ impl Builder {
             shutdown_timeout: Duration::from_secs(10),
             slow_poll: None,
             on_slow_poll: None,
+            virtual_time: false,
         }
     }
 
@@ -183,15 +186,38 @@ impl Builder {
         self
     }
 
+    /// Gives the runtime a clock of its own, for tests: it stands still while anything runs, and jumps to the next deadline when nothing does. An
+    /// hour of sleeps takes no time, and always goes the same way; see [virtual time](crate::time#virtual-time).
+    ///
+    /// For a runtime of one worker and no spare ones, which `true` implies unless they are set. Default: `false`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = eddies::Runtime::builder().virtual_time(true).build()?;
+    /// let slept = runtime.block_on(async {
+    ///     let begin = eddies::now();
+    ///     eddies::sleep(Duration::from_secs(3600)).await;
+    ///     eddies::now() - begin
+    /// });
+    /// assert_eq!(slept, Duration::from_secs(3600));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn virtual_time(mut self, is_virtual: bool) -> Self {
+        self.virtual_time = is_virtual;
+        self
+    }
+
     /// Starts the runtime.
     ///
     /// # Errors
     ///
     /// `InvalidInput` for a number of workers, set here or in `EDDIES_WORKERS`, that is zero, more than 4096 or no number, and for no blocking
-    /// threads, or an `EDDIES_SLOW_POLL` that is no time; else what the operating system says when it has no more threads or file descriptors.
+    /// threads, or an `EDDIES_SLOW_POLL` that is no time; with a [`VirtualTimeRefused`] inside for virtual time with more than one loop; else what the operating system says when it has no more threads or file descriptors.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.workers {
             Some(workers) => workers,
+            None if self.virtual_time => 1,
             None => workers_from_environment()?.unwrap_or_else(num_cpus::get),
         };
         if !(1..=WORKERS_MAX).contains(&workers) {
@@ -203,6 +229,10 @@ impl Builder {
                 "a runtime has at most {} spare workers, not {spare_workers}",
                 4 * WORKERS_MAX
             )));
+        }
+        if self.virtual_time && (workers, spare_workers) != (1, 0) {
+            let refused = VirtualTimeRefused { workers, spare_workers };
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, refused));
         }
         if self.blocking_threads == 0 {
             return Err(invalid("the blocking pool needs at least one thread".to_owned()));
@@ -228,6 +258,7 @@ impl Builder {
             blocking_threads: self.blocking_threads,
             blocking_queue: self.blocking_queue,
             blocking_keep_alive: self.blocking_keep_alive,
+            virtual_time: self.virtual_time,
         };
         Runtime::start(Shared::new(settings))
     }
@@ -274,6 +305,7 @@ impl fmt::Debug for Builder {
             .field("thread_name", &self.thread_name)
             .field("blocking_threads", &self.blocking_threads)
             .field("blocking_queue", &self.blocking_queue)
+            .field("virtual_time", &self.virtual_time)
             .finish_non_exhaustive()
     }
 }

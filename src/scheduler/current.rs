@@ -15,9 +15,11 @@
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::ptr;
+use std::time::Instant;
 
 pub(crate) use super::LoopShared;
 use super::Shared;
+use super::clock::{self, Clock};
 use super::worker::Worker;
 use crate::error::NoRuntime;
 use crate::loom::{Arc, thread_local};
@@ -78,6 +80,29 @@ pub(crate) fn home(operation: &'static str) -> Result<Arc<LoopShared>, NoRuntime
         Place::Worker(worker) => Ok(worker.service_home().clone()),
         Place::Entered(shared) => Ok(shared.pick_loop().clone()),
         Place::Outside => Err(NoRuntime::new(operation)),
+    })
+}
+
+/// The present, by the clock of the runtime this thread is inside of; outside of any, the machine's.
+#[inline]
+pub(crate) fn now() -> Instant {
+    if clock::any_virtual() { with_clock(|clock| clock.map_or_else(Instant::now, Clock::now)) } else { Instant::now() }
+}
+
+/// A task on this thread tries an operation on a socket, or waits for one: a virtual clock gives the answer a moment of the machine's time.
+#[inline]
+pub(crate) fn note_io() {
+    if clock::any_virtual() {
+        with_clock(|clock| clock.into_iter().for_each(Clock::note_io));
+    }
+}
+
+/// Calls `f` with the clock of the runtime this thread is inside of.
+pub(crate) fn with_clock<R>(f: impl FnOnce(Option<&Clock>) -> R) -> R {
+    with(|place| match place {
+        Place::Worker(worker) => f(Some(&worker.home().clock)),
+        Place::Entered(shared) => f(Some(&shared.at(0).clock)),
+        Place::Outside => f(None),
     })
 }
 

@@ -315,6 +315,14 @@ impl Word for Runnable {
 /// The runtime's blocking pool. Its threads are inside the runtime for as long as they live, so that a job can spawn and sleep there.
 pub(crate) fn blocking_pool(settings: &Settings, monitor: Arc<Monitor>, shared: Weak<Shared>) -> blocking::Pool<Job> {
     let (handler, start) = (settings.exception_handler.clone(), settings.on_thread_start.clone());
+    let on_idle = settings.virtual_time.then(|| shared.clone()).map(|shared| -> Box<dyn Fn() + Send + Sync> {
+        Box::new(move || {
+            // A job kept the virtual clock from jumping, and its worker asleep.
+            if let Some(shared) = shared.upgrade() {
+                shared.at(0).nudge();
+            }
+        })
+    });
     let on_thread_start = move || {
         report::set_thread_handler(handler.clone());
         if let Some(shared) = shared.upgrade() {
@@ -334,6 +342,7 @@ pub(crate) fn blocking_pool(settings: &Settings, monitor: Arc<Monitor>, shared: 
         on_thread_start: Some(Arc::new(on_thread_start)),
         on_thread_stop: settings.on_thread_stop.clone(),
         on_queue: Box::new(move || monitor.stir()),
+        on_idle,
         on_panic: Box::new(|_, payload| {
             report::report(&Exception::panic(ExceptionKind::BlockingJob, &*payload));
             report::drop_payload(payload);

@@ -233,7 +233,7 @@ impl Watch {
         if is_first || progress.1 != before.progress.1 {
             return (true, is_stalled);
         }
-        let has_waiting = each.reactor.sources() > 0 || each.timers.is_due(now);
+        let has_waiting = each.reactor.sources() > 0 || each.timers.is_due(each.clock.now_given(now));
         if has_waiting || !each.inbox.is_empty() {
             each.signal(signal::TURN);
         }
@@ -258,6 +258,7 @@ impl Watch {
     /// every running loop finds them.
     fn serve(&mut self, each: &LoopShared, now: Instant) {
         each.reactor.try_turn(&mut self.wakers);
+        let now = each.clock.now_given(now);
         if each.timers.is_due(now) {
             each.timers.try_fire_due(now, &mut self.wakers);
         }

@@ -34,6 +34,12 @@ impl Signals {
         self.0.swap(0, AcqRel)
     }
 
+    /// Whether one of `bits` is there. A hint, but for what this thread has left itself.
+    pub(crate) fn has(&self, bits: u32) -> bool {
+        // Ordering: Relaxed: nothing is published by it; a thread sees its own bits.
+        self.0.load(Relaxed) & bits != 0
+    }
+
     /// Whether none is there. Ordered by the caller's fence (S3), or only a hint.
     pub(crate) fn is_empty(&self) -> bool {
         // Ordering: Relaxed: ordered by the caller's fence.

@@ -120,6 +120,8 @@ pub(crate) struct Worker {
     slot_run: Cell<u32>,
     /// Whether the loop itself is waking tasks (events, timers): they go to the deque, and one decision about waking a peer follows.
     is_dispatching: Cell<bool>,
+    /// Under a virtual clock: how many tasks of the deque and of the pinned queue were woken at this instant before the main future was.
+    ahead_of_main: Cell<(usize, usize)>,
     /// Wakers collected from reactor and timers; kept to reuse its memory.
     wakers: RefCell<Vec<Waker>>,
 }
@@ -140,6 +142,7 @@ impl Worker {
             last_check: Cell::new((0, now)),
             slot_run: Cell::new(0),
             is_dispatching: Cell::new(false),
+            ahead_of_main: Cell::new((0, 0)),
             wakers: RefCell::new(Vec::with_capacity(EVENTS)),
         }
     }
@@ -179,6 +182,9 @@ impl Worker {
                 if signals & signal::TURN != 0 {
                     self.check();
                 }
+                if signals & signal::MAIN != 0 {
+                    self.run_ahead_of_main();
+                }
                 if let Some(result) = on_signals(signals) {
                     return result;
                 }
@@ -214,6 +220,11 @@ impl Worker {
             let is_surplus = signals & signal::LEAVE != 0 && self.home.local_registry.len() == 0;
             (is_closed || is_surplus).then_some(())
         });
+    }
+
+    /// Whether the runtime has no loop but this one, and will have none.
+    pub(crate) fn is_alone(&self) -> bool {
+        !self.shared.has_peers()
     }
 
     /// Whether this thread may block in the middle of a poll: others can take over.
@@ -317,6 +328,23 @@ impl Worker {
         polled
     }
 
+    /// Timers of a virtual clock that are due at one instant take effect in the order in which they fire: who was woken before the main future is
+    /// polled before it. (A real clock has no such instants, and there the main future is polled first.)
+    #[inline]
+    fn run_ahead_of_main(&self) {
+        let (shared, pinned) = self.ahead_of_main.take();
+        for _ in 0..shared {
+            if let Some(runnable) = self.deque().pop() {
+                self.run_task((runnable, Origin::Shared));
+            }
+        }
+        for _ in 0..pinned {
+            if let Some(runnable) = self.next_pinned() {
+                self.run_task(runnable);
+            }
+        }
+    }
+
     /// The task was woken while it ran: it goes to the back.
     fn reschedule(&self, runnable: Runnable, origin: Origin) {
         match origin {
@@ -382,7 +410,7 @@ impl Worker {
         if self.home.timers.next_tick().is_none() {
             return;
         }
-        let now = Instant::now();
+        let now = self.home.clock.now();
         while self.home.timers.fire_due(now, wakers) == timer::BATCH {}
     }
 
@@ -390,13 +418,23 @@ impl Worker {
     fn dispatch(&self, mut wakers: Vec<Waker>) {
         if !wakers.is_empty() {
             self.is_dispatching.set(true);
+            let is_virtual = self.home.clock.is_virtual();
             for waker in wakers.drain(..) {
+                let ahead = if is_virtual && !self.home.signals.has(signal::MAIN) { Some(self.queued()) } else { None };
                 report::catch(ExceptionKind::Waker, || waker.wake());
+                if let Some(ahead) = ahead.filter(|_| self.home.signals.has(signal::MAIN)) {
+                    self.ahead_of_main.set(ahead);
+                }
             }
             self.is_dispatching.set(false);
             self.publish_surplus();
         }
         *self.wakers.borrow_mut() = wakers;
+    }
+
+    /// How many tasks wait in the deque and in the pinned queue.
+    fn queued(&self) -> (usize, usize) {
+        (self.deque().len(), self.pinned.borrow().len())
     }
 
     /// Does for `stalled`, whose owner is stuck in a poll, what can be done from here: its reactor, its timers, its run-next slot. Its deque
@@ -405,7 +443,7 @@ impl Worker {
         let mut wakers = std::mem::take(&mut *self.wakers.borrow_mut());
         stalled.reactor.try_turn(&mut wakers);
         if stalled.timers.next_tick().is_some() {
-            stalled.timers.try_fire_due(Instant::now(), &mut wakers);
+            stalled.timers.try_fire_due(stalled.clock.now(), &mut wakers);
         }
         self.dispatch(wakers);
         if let Some(runnable) = stalled.next.take() {
@@ -520,7 +558,14 @@ impl Worker {
     /// that found some does not: a main future that yields in a loop brings one such look after the other.)
     fn park(&self) -> Option<Notice> {
         let place = if self.home.reactor.sources() > 0 { Place::Reactor } else { Place::Futex };
-        let timeout = self.home.timers.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = if self.home.clock.is_virtual() || self.home.standstill.is_awaited() {
+            match self.stand_still() {
+                Rest::Over => return None,
+                Rest::Sleep(timeout) => timeout,
+            }
+        } else {
+            self.until_next_deadline()
+        };
         if !self.home.parker.begin(place) {
             return self.home.parker.end();
         }
@@ -535,6 +580,58 @@ impl Worker {
         self.last_check.set((self.tick.get(), Instant::now()));
         self.next_check.set(self.tick.get().wrapping_add(CHECK_INTERVAL_MAX / 4));
         notice
+    }
+
+    /// How long the machine's clock takes to the next deadline.
+    fn until_next_deadline(&self) -> Option<Duration> {
+        self.home.timers.next_deadline().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Nothing was found to run, and somebody waits for that: tasks that want to know of it, or a virtual clock.
+    ///
+    /// The waiting tasks come first, before time moves. A virtual clock then jumps to the next deadline, unless something may still come at the
+    /// present one: a job of the blocking pool, somebody who holds the clock, an answer to a socket operation made a moment ago. Then the
+    /// thread sleeps on the machine's clock, until that is decided. A clock that is moved by hand does not ask.
+    #[cold]
+    fn stand_still(&self) -> Rest {
+        let LoopShared { clock, standstill, timers, reactor, .. } = &*self.home;
+        self.turn(Some(Duration::ZERO));
+        if self.sees_own_work() {
+            return Rest::Over;
+        }
+        if standstill.is_awaited() {
+            let mut wakers = std::mem::take(&mut *self.wakers.borrow_mut());
+            standstill.reach(&mut wakers);
+            self.dispatch(wakers);
+            return Rest::Over;
+        }
+        if !clock.is_virtual() {
+            return Rest::Sleep(self.until_next_deadline());
+        }
+        let Some(deadline) = timers.earliest_deadline() else { return Rest::Sleep(None) };
+        if !clock.is_advanced_to(deadline) {
+            if clock.is_held() || self.shared.blocking.is_at_work() {
+                // Who ends that nudges this loop, which has announced its sleep before it looked (V3).
+                return Rest::Sleep(None);
+            }
+            // A job that is over has woken its task before the pool said that it is at rest.
+            if self.sees_own_work() {
+                return Rest::Over;
+            }
+            if reactor.sources() > 0
+                && let Some(silence) = clock.io_silence_left()
+            {
+                return Rest::Sleep(Some(silence));
+            }
+        }
+        clock.jump_to(deadline);
+        self.turn(Some(Duration::ZERO));
+        Rest::Over
+    }
+
+    /// Whether there is anything for this loop to do, in its own queues or elsewhere.
+    fn sees_own_work(&self) -> bool {
+        self.deque().len() > 0 || !self.home.next.is_empty() || !self.pinned.borrow().is_empty() || self.sees_work()
     }
 
     // ---- leaving ---------------------------------------------------------------------------------------------------------------
@@ -599,6 +696,14 @@ impl Drop for Lent<'_> {
             home.progress.begin_poll(polled);
         }
     }
+}
+
+/// What a loop that had nothing to run does next.
+enum Rest {
+    /// It has something to run.
+    Over,
+    /// It sleeps, at most so long.
+    Sleep(Option<Duration>),
 }
 
 /// Which queue a Runnable came from.

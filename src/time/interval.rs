@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::{Sleep, after};
+use crate::scheduler::current;
 
 /// A tick counts as missed only when it is later than this: being a few milliseconds late is the way of timers, not of their users.
 const LATE: Duration = Duration::from_millis(5);
@@ -90,7 +91,7 @@ pub struct Interval {
 /// ```
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    interval_at(Instant::now(), period)
+    interval_at(current::now(), period)
 }
 
 /// Ticks at `start` and then every `period`.
@@ -149,7 +150,7 @@ impl Interval {
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(Pin::new(&mut self.sleep).poll(cx));
         let due = self.sleep.deadline();
-        let now = Instant::now();
+        let now = current::now();
         let is_late = now.saturating_duration_since(due) > LATE;
         let next = if is_late { self.missed.next(due, now, self.period) } else { after(due, self.period) };
         self.sleep.reset(next);
@@ -179,7 +180,7 @@ impl Interval {
 
     /// Makes the next tick come `duration` from now; those after it follow at the period.
     pub fn reset_after(&mut self, duration: Duration) {
-        self.reset_at(after(Instant::now(), duration));
+        self.reset_at(after(current::now(), duration));
     }
 
     /// Makes the next tick come at `deadline`; those after it follow at the period.

@@ -15,6 +15,7 @@ use pin_project_lite::pin_project;
 use super::{Sleep, after};
 use crate::coop;
 use crate::error::Elapsed;
+use crate::scheduler::current;
 
 /// The end of a time limit.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl Limit {
         match self {
             Limit::At(sleep) => sleep.poll_elapsed(cx, None),
             Limit::After(duration, made_at) => {
-                let now = Instant::now();
+                let now = current::now();
                 let mut sleep = Sleep::new(after(now, *duration), made_at);
                 let poll = sleep.poll_elapsed(cx, Some(now));
                 *self = Limit::At(sleep);

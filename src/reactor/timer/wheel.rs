@@ -163,6 +163,19 @@ impl<T> Wheel<T> {
         self.first().map(|first| self.slots[first.index()].earliest)
     }
 
+    /// The earliest deadline, exactly: walks over the slot that comes next.
+    pub(crate) fn earliest(&self) -> Option<u64> {
+        let first = self.first()?;
+        let mut index = self.slots[first.index()].head;
+        let mut earliest = u64::MAX;
+        while index != NONE {
+            let entry = &self.entries[index as usize];
+            earliest = earliest.min(entry.deadline);
+            index = entry.next;
+        }
+        Some(earliest)
+    }
+
     /// Adds `item`, due at `deadline`, or at once when that has passed.
     ///
     /// `now` is the tick at which the caller decided that; it lets the wheel follow the time, which keeps entries on low levels. An old
@@ -616,6 +629,7 @@ mod tests {
                 prop_assert_eq!(wheel.len(), model.waiting.len());
                 let first = model.waiting.keys().next().map(|&(deadline, _)| deadline);
                 prop_assert!(wheel.next() <= first || first.is_none(), "announced too late");
+                prop_assert_eq!(wheel.earliest(), first);
                 prop_assert_eq!(wheel.next().is_none(), first.is_none());
             }
             model.apply(&mut wheel, &Step::Advance(u64::MAX, 3));
