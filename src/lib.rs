@@ -85,6 +85,13 @@ pub use eddies_macros::main;
 /// async fn a_task_gives_its_output() {
 ///     assert_eq!(eddies::spawn(async { 42 }).await.unwrap(), 42);
 /// }
+///
+/// /// An hour that takes no time: see [virtual time](eddies::time#virtual-time).
+/// #[eddies::test(virtual_time)]
+/// async fn a_server_that_never_answers_is_given_up() {
+///     let hour = std::time::Duration::from_secs(3600);
+///     assert!(eddies::timeout(hour, std::future::pending::<()>()).await.is_err());
+/// }
 /// # fn main() {}
 /// ```
 #[cfg(all(feature = "macros", not(eddies_loom)))]

@@ -32,6 +32,27 @@ async fn two_workers_run_two_tasks_at_once() {
     task.await.unwrap();
 }
 
+#[eddies::test(virtual_time)]
+async fn a_test_may_have_a_clock_of_its_own() {
+    let (begin, real) = (eddies::now(), std::time::Instant::now());
+    let day = std::time::Duration::from_secs(86_400);
+    let task = eddies::spawn(eddies::sleep(day));
+    assert!(eddies::timeout(day / 2, task).await.is_err());
+    assert!(eddies::time::is_virtual());
+    assert_eq!(eddies::now() - begin, day / 2);
+    assert!(real.elapsed() < day / 2);
+}
+
+#[eddies::test(virtual_time, workers = 1)]
+async fn one_worker_may_be_said_beside_a_virtual_clock() {
+    assert!(eddies::time::is_virtual());
+}
+
+#[eddies::test]
+async fn the_clock_of_a_test_is_real_unless_asked_for() {
+    assert!(!eddies::time::is_virtual());
+}
+
 #[eddies::test]
 async fn a_test_may_return_a_result() -> Result<(), std::num::ParseIntError> {
     let value: u8 = "42".parse()?;

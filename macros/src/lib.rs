@@ -46,6 +46,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # Arguments
 ///
 /// - `workers = 4`: how many loops the runtime has; 1 without it.
+/// - `virtual_time`: the runtime has a clock of its own, which jumps to the next deadline when nothing runs. An hour of sleeps and timeouts then
+///   takes no time, and goes the same way each time: see `eddies::time`. For one worker only.
 /// - `crate = "path::to::eddies"`: where the macro finds the crate when it is renamed or re-exported; `::eddies` otherwise.
 ///
 /// # Panics
@@ -95,6 +97,8 @@ impl Parse for AsyncFn {
 #[derive(Default)]
 struct Arguments {
     workers: Option<LitInt>,
+    /// The word itself, to point at.
+    virtual_time: Option<Ident>,
     krate: Option<Path>,
 }
 
@@ -126,6 +130,12 @@ impl Arguments {
                 ));
             }
             self.workers.replace(count).map_or(Ok(()), |_| Err(twice()))
+        } else if name == "virtual_time" {
+            if input.peek(Token![=]) {
+                return Err(input.error("`virtual_time` takes no value: write it to have it, leave it away to not"));
+            }
+            let word = name.clone();
+            self.virtual_time.replace(word).map_or(Ok(()), |_| Err(twice()))
         } else if name == "crate" {
             input.parse::<Token![=]>()?;
             let path = if input.peek(LitStr) {
@@ -138,8 +148,9 @@ impl Arguments {
                 path.map_err(|e| Error::new(e.span(), "`crate` takes a path: `crate = \"path::to::eddies\"`"))?;
             self.krate.replace(path).map_or(Ok(()), |_| Err(twice()))
         } else {
-            let message =
-                format!("unknown argument `{name}`: there are `workers = 4` and `crate = \"path::to::eddies\"`");
+            let message = format!(
+                "unknown argument `{name}`: there are `workers = 4`, `crate = \"path::to::eddies\"` and, for tests, `virtual_time`"
+            );
             Err(Error::new(name.span(), message))
         }
     }
@@ -154,8 +165,11 @@ fn expand(attr: Attr, arguments: Tokens, item: Tokens) -> Tokens {
             return quote!(#item #error);
         }
     };
-    let arguments =
-        syn::parse2::<Arguments>(arguments).and_then(|arguments| check(attr, &function).map(|()| arguments));
+    let arguments = syn::parse2::<Arguments>(arguments).and_then(|arguments| {
+        check(attr, &function)?;
+        check_clock(attr, &arguments)?;
+        Ok(arguments)
+    });
     match arguments {
         Ok(arguments) => generate(attr, &arguments, &function),
         Err(error) => with_stand_in(&function, &error),
@@ -187,6 +201,25 @@ fn check(attr: Attr, function: &AsyncFn) -> Result<()> {
     }
 }
 
+/// Says no to a virtual clock where there can be none.
+fn check_clock(attr: Attr, arguments: &Arguments) -> Result<()> {
+    let Some(word) = &arguments.virtual_time else { return Ok(()) };
+    if attr == Attr::Main {
+        return refuse(
+            word,
+            "virtual time is for tests: a program whose clock jumps has `Runtime::builder().virtual_time(true)`"
+                .to_owned(),
+        );
+    }
+    match &arguments.workers {
+        Some(count) if count.base10_parse::<usize>()? != 1 => refuse(
+            count,
+            "virtual time needs one worker, for its clock moves when nothing runs: leave `workers` away, or `virtual_time`".to_owned(),
+        ),
+        _ => Ok(()),
+    }
+}
+
 fn refuse(tokens: impl ToTokens, message: String) -> Result<()> {
     Err(Error::new_spanned(tokens, message))
 }
@@ -210,6 +243,7 @@ fn generate(attr: Attr, arguments: &Arguments, function: &AsyncFn) -> Tokens {
         (None, Attr::Test) => quote!(.workers(1)),
         (None, Attr::Main) => Tokens::new(),
     };
+    let virtual_time = arguments.virtual_time.as_ref().map(|word| quote!(.#word(true)));
     let test = (attr == Attr::Test).then(|| quote!(#[::core::prelude::v1::test]));
     let message = format!("{} could not build the runtime for `{name}`: {{error}}", attr.name());
     quote! {
@@ -220,6 +254,7 @@ fn generate(attr: Attr, arguments: &Arguments, function: &AsyncFn) -> Tokens {
 
             #krate::Runtime::builder()
                 #workers
+                #virtual_time
                 .build()
                 .unwrap_or_else(|error| ::core::panic!(#message))
                 .block_on(#name())

@@ -22,6 +22,7 @@ fn ring() -> (Arc<Shared>, Worker) {
         blocking_threads: 1,
         blocking_queue: None,
         blocking_keep_alive: Duration::ZERO,
+        virtual_time: false,
     });
     let seat = shared.seats.take(0).unwrap();
     let worker = Worker::new(shared.clone(), seat);
