@@ -126,24 +126,28 @@ fn every_nanosecond_counts() {
     });
 }
 
+/// Registers a timer, by polling it once.
+async fn begin_to_wait(timer: &mut eddies::time::Sleep) {
+    assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut *timer).poll(cx).is_pending())).await);
+}
+
 #[test]
 fn a_dropped_timer_leaves_no_trace_in_time() {
     run(async {
         let begin = eddies::now();
-        // One slot of the wheel: the first is cancelled, and with the thread's answer comes the look at the clock.
-        assert_eq!(timeout(ms(10), async { eddies::yield_now().await }).await, Ok(()));
-        drop({
-            let mut cancelled = Box::pin(sleep(YEAR));
-            assert!(poll_fn(|cx| Poll::Ready(cancelled.as_mut().poll(cx).is_pending())).await);
-            cancelled
-        });
+        // The two lie side by side in the wheel, which remembers the earlier one when it is gone.
+        let (mut never, mut cancelled) = (sleep(Duration::MAX), sleep(YEAR * 580));
+        begin_to_wait(&mut never).await;
+        begin_to_wait(&mut cancelled).await;
+        drop(cancelled);
         let (send, receive) = oneshot();
-        let outside = thread::spawn(move || send.send(()));
+        let outside = thread::spawn(move || {
+            thread::sleep(ms(3));
+            send.send(())
+        });
         receive.await.unwrap();
         outside.join().unwrap().unwrap();
         assert_eq!(eddies::now(), begin);
-        sleep(ms(11)).await;
-        assert_eq!(eddies::now() - begin, ms(11));
     });
 }
 
@@ -325,12 +329,12 @@ fn the_end_of_time_is_not_reached_by_waiting() {
         outside.join().unwrap().unwrap();
         assert_eq!(eddies::now(), begin, "it slept on the machine's clock");
 
-        let mut for_ever = pin!(sleep(Duration::MAX));
-        assert!(poll_fn(|cx| Poll::Ready(for_ever.as_mut().poll(cx).is_pending())).await);
+        let mut for_ever = sleep(Duration::MAX);
+        begin_to_wait(&mut for_ever).await;
         advance(Duration::MAX).await;
         let end = eddies::now();
         assert!(end - begin > YEAR * 584);
-        assert!(poll_fn(|cx| Poll::Ready(for_ever.as_mut().poll(cx).is_pending())).await, "never is later");
+        begin_to_wait(&mut for_ever).await;
         advance(HOUR).await;
         assert_eq!(eddies::now(), end);
     });
@@ -341,7 +345,7 @@ fn reset_moves_a_deadline_both_ways() {
     run(async {
         let begin = eddies::now();
         let mut moved = sleep(HOUR);
-        assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut moved).poll(cx).is_pending())).await);
+        begin_to_wait(&mut moved).await;
         moved.reset(begin + secs(5));
         assert!(!moved.is_elapsed());
         (&mut moved).await;
@@ -668,20 +672,18 @@ fn after_a_use_of_a_socket_the_clock_waits_a_moment_and_idle_ones_cost_nothing()
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let idle = spawn(async move { listener.accept().await.map(drop) });
-        wait_all_blocked().await;
         let real = Instant::now();
+        let idle = spawn(async move { listener.accept().await.map(drop) });
         let begin = eddies::now();
         assert!(timeout(ms(1), pending::<()>()).await.is_err());
         assert_eq!(eddies::now() - begin, ms(1));
-        let first = real.elapsed();
+        assert!(real.elapsed() >= ms(5), "accept was tried, and {:?} later the clock moved", real.elapsed());
         // Nobody has used a socket since: an hour of seconds passes as if there were none.
         let real = Instant::now();
         for _ in 0..3600 {
             sleep(secs(1)).await;
         }
         assert!(real.elapsed() < secs(1), "{:?}", real.elapsed());
-        assert!(first >= ms(3), "accept was tried {first:?} before the clock moved");
         assert!(!idle.is_finished());
         drop(TcpStream::connect(address).await.unwrap());
         idle.await.unwrap().unwrap();

@@ -11,7 +11,7 @@
 //! - **V2** Ticks of a virtual clock's timers are nanoseconds counted from `base`, so a jump ends exactly on a deadline. The clock ends with the last
 //!   tick that is not "never" ([`Timers`](crate::reactor::timer::Timers)), some 584 years after it began.
 //! - **V3** Who lets go of what held the clock nudges the worker, which looks at the holds after it has announced its sleep: one of them sees the
-//!   other.
+//!   other (model `a_nudge_is_not_lost`).
 //!
 //! Rejected: *a clock in a thread-local*, as most mocks have it: threads of the blocking pool, `LoopHandle::enter` and a second runtime on the
 //! thread would each see another time.
