@@ -28,6 +28,8 @@ pub enum ExceptionKind {
     Waker,
     /// A job of the blocking pool panicked outside of any task.
     BlockingJob,
+    /// A callback (`call_soon`, `call_later`, a done callback) panicked; the loop went on with the next.
+    Callback,
     /// The event loop itself met an error of the operating system and went on.
     Loop,
 }
@@ -56,6 +58,21 @@ impl Exception {
         self
     }
 
+    /// A panic in a callback that was registered at `location`.
+    pub(crate) fn of_callback(payload: &(dyn Any + Send), location: &'static Location<'static>) -> Self {
+        let mut exception = Exception::panic(ExceptionKind::Callback, payload);
+        exception.location = Some(location);
+        exception
+    }
+
+    fn fmt_callback(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("callback")?;
+        if let Some(location) = self.location {
+            write!(f, " registered at {location}")?;
+        }
+        write!(f, " panicked: {}", self.message)
+    }
+
     /// What kind of user code it came from.
     pub fn kind(&self) -> ExceptionKind {
         self.kind
@@ -71,7 +88,7 @@ impl Exception {
         self.task.as_deref()
     }
 
-    /// Where the task concerned was spawned.
+    /// Where the task concerned was spawned, or the callback registered.
     pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
         self.location
     }
@@ -84,6 +101,7 @@ impl fmt::Display for Exception {
             ExceptionKind::Drop => f.write_str("destructor in a task")?,
             ExceptionKind::Waker => f.write_str("waker")?,
             ExceptionKind::BlockingJob => f.write_str("blocking job")?,
+            ExceptionKind::Callback => return self.fmt_callback(f),
             ExceptionKind::Loop => return write!(f, "event loop: {}", self.message),
         }
         if let Some(name) = &self.task {

@@ -137,7 +137,7 @@ impl Runtime {
         let began = Instant::now();
         self.shared.begin_shutdown();
         // Whoever holds seat 0 (the stand-in) runs its loop to the end; an empty seat is filled once more, if anything lives.
-        if self.shared.live_tasks() > 0 && self.shared.seats.is_free(0) {
+        if self.shared.is_populated() && self.shared.seats.is_free(0) {
             let shared = self.shared.clone();
             let name = format!("{}-0", shared.settings.thread_name);
             if let Err(error) = self.shared.start_thread(name, move || shared.end_tasks()) {

@@ -9,15 +9,17 @@
 //! - on a worker of its runtime: into that worker's run-next slot if it is empty (nobody is told: the worker takes it next), else to the back
 //!   of its deque, which is published (`sleep`, W1-W7);
 //! - from anywhere else: into the inbox of its home loop, whose owner is woken if it sleeps, else one sleeper is;
-//! - a local task always goes to its own loop.
+//! - a local task, and a callback, always goes to its own loop.
 //!
 //! Invariants:
 //!
-//! - **H1** A task that is not complete is linked in the registry of its home loop, and a runtime is not freed before all its registries are
-//!   closed and empty: each worker's thread holds it until then. So the home of a task that is not complete is alive. [`home`] relies on it.
+//! - **H1** A task that is not complete is linked in one of the registries of its home loop (a callback is a task here), and a runtime is not
+//!   freed before all its registries are closed and empty: each worker's thread holds it until then. So the home of a task that is not
+//!   complete is alive. [`home`] relies on it.
 //! - **H2** Who publishes work from outside the runtime's threads holds a counted reference to the runtime from before the push until after
 //!   the notification, for the task may run, and end the runtime, as soon as it is pushed.
 
+pub(crate) mod callback;
 pub(crate) mod clock;
 pub(crate) mod current;
 pub(crate) mod drowse;
@@ -146,6 +148,9 @@ pub(crate) struct LoopShared {
     pub(crate) next: CachePadded<RunNext<Runnable>>,
     pub(crate) registry: CachePadded<Registry>,
     pub(crate) local_registry: Registry,
+    /// The callbacks that wait for their turn, those that stay on the owner's thread apart; see `callback`.
+    pub(crate) callbacks: Registry,
+    pub(crate) local_callbacks: Registry,
     pub(crate) parker: CachePadded<Parker>,
     /// Bits of [`signal`]. Set by any thread, taken by the owner.
     pub(crate) signals: Signals,
@@ -214,6 +219,16 @@ impl LoopShared {
     pub(crate) fn is_lent(&self) -> bool {
         // Ordering: Acquire pairs with the Release in `set_lent`.
         self.is_lent.load(Acquire)
+    }
+
+    /// Everything that keeps the loop in memory while something is linked in it (H1).
+    pub(crate) fn registries(&self) -> [&Registry; 4] {
+        [&self.registry, &self.local_registry, &self.callbacks, &self.local_callbacks]
+    }
+
+    /// Whether something lives that only the thread in the seat may run and drop.
+    pub(crate) fn has_local(&self) -> bool {
+        self.local_registry.len() + self.local_callbacks.len() > 0
     }
 
     /// Whether a thief could find something here: ordered by the caller's fence.
@@ -363,11 +378,15 @@ impl Shared {
         self.loops.iter().map(|l| l.registry.len() + l.local_registry.len()).sum()
     }
 
+    /// Whether anything lives that the shutdown has to end: tasks, and callbacks that have not had their turn.
+    pub(crate) fn is_populated(&self) -> bool {
+        self.loops.iter().flat_map(|each| each.registries()).any(|registry| registry.len() > 0)
+    }
+
     /// Refuses new tasks, cancels those that live, and tells every worker to leave when none is left. Any thread; idempotent.
     pub(crate) fn begin_shutdown(&self) {
-        for each in &self.loops {
-            each.registry.close();
-            each.local_registry.close();
+        for registry in self.loops.iter().flat_map(|each| each.registries()) {
+            registry.close();
         }
         // Ordering: Release pairs with the Acquire in `is_closing`.
         self.is_closing.store(true, Release);
@@ -375,6 +394,8 @@ impl Shared {
         for each in &self.loops {
             each.registry.cancel_all(SHUTDOWN);
             each.local_registry.cancel_all(SHUTDOWN);
+            each.callbacks.abort_all();
+            each.local_callbacks.abort_all();
         }
         self.signal_all(signal::CLOSE);
         self.seats.wake_all();
@@ -440,7 +461,7 @@ impl Shared {
     /// blocks on the runtime. `false`: the deadline passed first.
     pub(crate) fn await_threads(&self, deadline: Option<Instant>) -> bool {
         let mut running = self.running_threads.lock();
-        while *running > 0 || self.live_tasks() > 0 {
+        while *running > 0 || self.is_populated() {
             let Some(deadline) = deadline else {
                 running = self.exited.wait(running);
                 continue;
@@ -490,7 +511,7 @@ impl Drop for Shared {
     /// with any.
     fn drop(&mut self) {
         for each in &self.loops {
-            if each.registry.len() + each.local_registry.len() > 0 {
+            if each.registries().iter().any(|registry| registry.len() > 0) {
                 std::mem::forget(each.clone());
             }
         }
@@ -513,6 +534,8 @@ impl LoopShared {
             next: CachePadded::new(RunNext::new()),
             registry: CachePadded::new(Registry::new()),
             local_registry: Registry::new(),
+            callbacks: Registry::new(),
+            local_callbacks: Registry::new(),
             parker: CachePadded::new(Parker::new()),
             signals: Signals::new(),
             progress: CachePadded::new(worker::Progress::new()),

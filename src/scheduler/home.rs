@@ -24,7 +24,7 @@ use crate::task::{self, Outcome, Runnable, Schedule, Spawn, Task, TaskHandle, Ta
 
 /// The home loop of a task that any loop may run.
 #[derive(Clone, Copy)]
-struct Home(NonNull<LoopShared>);
+pub(super) struct Home(NonNull<LoopShared>);
 
 // SAFETY: `LoopShared` is Sync, and the pointer is used only while the loop is alive (H1).
 unsafe impl Send for Home {}
@@ -32,7 +32,7 @@ unsafe impl Send for Home {}
 unsafe impl Sync for Home {}
 
 impl Home {
-    fn of(home: &Arc<LoopShared>) -> Self {
+    pub(super) fn of(home: &Arc<LoopShared>) -> Self {
         Home(NonNull::from(&**home))
     }
 
@@ -98,6 +98,62 @@ fn unlink(home: &LoopShared, registry: &Registry, task: TaskRef) -> bool {
     removed.was_linked
 }
 
+/// Puts a Runnable into the one queue of `home` that nobody steals from. `home` lives at least until the Runnable is in a queue (H1).
+fn schedule_pinned(home: &LoopShared, runnable: Runnable) {
+    let left = current::with_worker(|worker| match worker {
+        Some(worker) if worker.sits_in(home) => {
+            worker.schedule_local(runnable);
+            None
+        }
+        _ => Some(runnable),
+    });
+    let Some(runnable) = left else { return };
+    // H2, as in `schedule_from_outside`. A local task whose thread is gone must not be dropped on another one.
+    let Some(shared) = home.shared.upgrade() else { return std::mem::forget(runnable) };
+    let index = home.index;
+    if home.pinned_inbox.push(runnable) {
+        shared.at(index).nudge();
+    }
+}
+
+/// The home loop of a callback that any thread may drop: it runs on that loop, in the order of the registrations.
+#[derive(Clone, Copy)]
+struct CallbackHome(Home);
+
+impl Schedule for CallbackHome {
+    const IS_TASK: bool = false;
+
+    fn schedule(&self, runnable: Runnable) {
+        // SAFETY: the Runnable says that the task is not complete (T2).
+        schedule_pinned(unsafe { self.0.get() }, runnable);
+    }
+
+    fn release(&self, task: TaskRef) -> bool {
+        // SAFETY: the task is completing, not complete.
+        let home = unsafe { self.0.get() };
+        unlink(home, &home.callbacks, task)
+    }
+}
+
+/// The home loop of a callback, or of an unlisted local task, that only that loop's thread may run and drop.
+#[derive(Clone, Copy)]
+struct LocalCallbackHome(Home);
+
+impl Schedule for LocalCallbackHome {
+    const IS_TASK: bool = false;
+
+    fn schedule(&self, runnable: Runnable) {
+        // SAFETY: the Runnable says that the task is not complete (T2).
+        schedule_pinned(unsafe { self.0.get() }, runnable);
+    }
+
+    fn release(&self, task: TaskRef) -> bool {
+        // SAFETY: the task is completing, not complete.
+        let home = unsafe { self.0.get() };
+        unlink(home, &home.local_callbacks, task)
+    }
+}
+
 /// The home loop of a task that only that loop's thread may run.
 #[derive(Clone, Copy)]
 struct LocalHome(Home);
@@ -105,20 +161,7 @@ struct LocalHome(Home);
 impl Schedule for LocalHome {
     fn schedule(&self, runnable: Runnable) {
         // SAFETY: the Runnable says that the task is not complete (T2).
-        let home = unsafe { self.0.get() };
-        let left = current::with_worker(|worker| match worker {
-            Some(worker) if worker.sits_in(home) => {
-                worker.schedule_local(runnable);
-                None
-            }
-            _ => Some(runnable),
-        });
-        let Some(runnable) = left else { return };
-        // H2, as in `schedule_from_outside`. A local task whose thread is gone must not be dropped on another one.
-        let Some(shared) = home.shared.upgrade() else { return std::mem::forget(runnable) };
-        if home.pinned_inbox.push(runnable) {
-            shared.at(home.index).nudge();
-        }
+        schedule_pinned(unsafe { self.0.get() }, runnable);
     }
 
     fn release(&self, task: TaskRef) -> bool {
@@ -162,6 +205,43 @@ impl Worker {
             drop(runnable);
         }
         task
+    }
+}
+
+impl LoopShared {
+    /// Makes a callback that any thread may drop, and puts it at the back of the loop's queue. `false`: the loop is closed.
+    pub(super) fn spawn_callback(
+        self: &Arc<Self>,
+        callback: impl Future<Output = ()> + Send + 'static,
+        at: Spawn,
+    ) -> bool {
+        let (runnable, task) = task::spawn(callback, CallbackHome(Home::of(self)), at, true);
+        drop(task);
+        let is_open = self.callbacks.insert(runnable.task_ref());
+        if is_open {
+            schedule_pinned(self, runnable);
+        }
+        is_open
+    }
+}
+
+impl Worker {
+    /// Spawns a future that stays on this thread and that nobody is shown: a callback, or a part of the loop itself. `None`: the loop is
+    /// closed.
+    pub(super) fn spawn_unlisted<F>(&self, future: F, at: Spawn) -> Option<Task<()>>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let home = self.home();
+        // SAFETY: `LocalCallbackHome` gives Runnables to the pinned queue or inbox of this loop, which only the thread in its seat drains;
+        // and that thread ends what is in `local_callbacks` before it leaves the seat (`Worker::end_local_tasks`).
+        let (runnable, task) = unsafe { task::spawn_local(future, LocalCallbackHome(Home::of(home)), at) };
+        if !home.local_callbacks.insert(runnable.task_ref()) {
+            return None;
+        }
+        self.fetch_pinned();
+        self.schedule_local(runnable);
+        Some(task)
     }
 }
 

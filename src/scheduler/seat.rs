@@ -213,7 +213,7 @@ impl Shared {
     /// A runtime of one loop that was shut down while this thread blocked on it has no other thread to end its tasks. The shutdown looks for
     /// the free seat after it has said that the runtime closes, this thread looks in the opposite order: one of them takes it.
     fn end_single_loop(self: &Arc<Self>) {
-        if self.is_closing() && self.live_tasks() > 0 {
+        if self.is_closing() && self.is_populated() {
             self.end_tasks();
         }
     }
@@ -269,7 +269,7 @@ fn stand_in(shared: &Arc<Shared>) {
             // Who waits for the seat has been unparked and goes first; but it may be in a long poll, and loop 0 must not wait for that.
             let mut has_waited = false;
             loop {
-                if shared.is_closing() && shared.live_tasks() == 0 {
+                if shared.is_closing() && !shared.is_populated() {
                     return;
                 }
                 if state.wanted == 0

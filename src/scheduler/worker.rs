@@ -203,8 +203,8 @@ impl Worker {
             self.home.signal(signal::CLOSE);
         }
         self.run(|signals| {
-            let is_done = signals & signal::CLOSE != 0 && self.shared.is_closing() && self.shared.live_tasks() == 0;
-            let is_wanted = may_leave && signals & signal::LEAVE != 0 && self.home.local_registry.len() == 0;
+            let is_done = signals & signal::CLOSE != 0 && self.shared.is_closing() && !self.shared.is_populated();
+            let is_wanted = may_leave && signals & signal::LEAVE != 0 && !self.home.has_local();
             (is_done || is_wanted).then_some(())
         });
     }
@@ -216,8 +216,8 @@ impl Worker {
             self.home.signal(signal::CLOSE);
         }
         self.run(|signals| {
-            let is_closed = self.shared.is_closing() && self.shared.live_tasks() == 0;
-            let is_surplus = signals & signal::LEAVE != 0 && self.home.local_registry.len() == 0;
+            let is_closed = self.shared.is_closing() && !self.shared.is_populated();
+            let is_surplus = signals & signal::LEAVE != 0 && !self.home.has_local();
             (is_closed || is_surplus).then_some(())
         });
     }
@@ -265,7 +265,7 @@ impl Worker {
         }
     }
 
-    /// A local task of this loop was woken or spawned on this thread.
+    /// A local task or a callback of this loop was woken or made on this thread.
     pub(crate) fn schedule_local(&self, runnable: Runnable) {
         self.pinned.borrow_mut().push_back(runnable);
     }
@@ -302,11 +302,16 @@ impl Worker {
 
     #[inline]
     fn next_pinned(&self) -> Option<(Runnable, Origin)> {
-        let mut pinned = self.pinned.borrow_mut();
+        self.fetch_pinned();
+        self.pinned.borrow_mut().pop_front().map(|runnable| (runnable, Origin::Pinned))
+    }
+
+    /// Moves what others sent to the back of the own queue.
+    #[inline]
+    pub(crate) fn fetch_pinned(&self) {
         if !self.home.pinned_inbox.is_empty() {
-            pinned.extend(self.home.pinned_inbox.take_all());
+            self.pinned.borrow_mut().extend(self.home.pinned_inbox.take_all());
         }
-        pinned.pop_front().map(|runnable| (runnable, Origin::Pinned))
     }
 
     #[inline]
@@ -636,31 +641,43 @@ impl Worker {
 
     // ---- leaving ---------------------------------------------------------------------------------------------------------------
 
-    /// Cancels the tasks that are pinned to this thread and runs until they are gone. Those that refuse for too long are aborted.
+    /// Cancels the tasks, and drops the callbacks, that must stay on this thread, and runs until they are gone. Tasks that refuse for too long are
+    /// aborted.
     fn end_local_tasks(&self) {
-        let registry = &self.home.local_registry;
-        if registry.len() == 0 {
+        if !self.home.has_local() {
             return;
         }
-        registry.pause();
-        registry.cancel_all("the thread of this local task leaves its loop");
+        let registries = [&self.home.local_registry, &self.home.local_callbacks];
+        registries.iter().for_each(|registry| registry.pause());
+        self.home.local_registry.cancel_all("the thread of this local task leaves its loop");
+        self.home.local_callbacks.abort_all();
         let begin = Instant::now();
         let limit = begin.checked_add(self.shared.settings.shutdown_timeout);
         let alarm = limit.and_then(|limit| self.home.timers.insert(begin, limit, Waker::from(self.home.clone())));
         self.home.signal(signal::CLOSE);
-        while registry.len() > 0 {
+        while self.home.has_local() {
             let is_late = || limit.is_some_and(|limit| Instant::now() >= limit);
-            self.run(|_| (registry.len() == 0 || is_late()).then_some(()));
+            self.run(|_| (!self.home.has_local() || is_late()).then_some(()));
             if is_late() {
-                registry.abort_all();
+                self.home.local_registry.abort_all();
                 self.home.signal(signal::CLOSE);
-                self.run(|_| (registry.len() == 0).then_some(()));
+                self.run(|_| (!self.home.has_local()).then_some(()));
             }
         }
         if let Some((key, _)) = alarm {
             drop(self.home.timers.cancel(key));
         }
-        registry.resume();
+        registries.iter().for_each(|registry| registry.resume());
+    }
+
+    /// Leaves the callbacks that any thread may run to the next one in the seat, in their order. What stays on this thread is gone.
+    fn leave_callbacks(&self) {
+        let mut pinned = self.pinned.take();
+        pinned.extend(self.home.pinned_inbox.take_all());
+        for callback in pinned {
+            // Nobody is to be told: who takes the seat next looks there first.
+            self.home.pinned_inbox.push(callback);
+        }
     }
 }
 
@@ -668,6 +685,7 @@ impl Drop for Worker {
     /// Leaves the seat, also when a main future panics: no task is left in a place that only this thread looks at.
     fn drop(&mut self) {
         self.end_local_tasks();
+        self.leave_callbacks();
         if let Some(runnable) = self.home.next.take() {
             self.deque().push(runnable);
         }

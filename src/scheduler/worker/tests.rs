@@ -3,6 +3,7 @@
 use std::panic::Location;
 
 use super::*;
+use crate::loom::Mutex;
 use crate::scheduler::Settings;
 use crate::task::Spawn;
 
@@ -110,5 +111,62 @@ fn a_task_displaced_from_the_slot_is_offered_to_a_sleeper() {
     let (taken, _) = worker.next_shared().unwrap();
     assert!(is_woken(&shared));
     drop(taken);
+    end(&shared, Some(worker));
+}
+
+/// A log that any thread writes.
+type Log = std::sync::Arc<Mutex<Vec<u32>>>;
+
+fn callback(log: &Log, entry: u32) -> impl FnOnce() + Send + 'static {
+    let log = log.clone();
+    move || log.lock().push(entry)
+}
+
+#[test]
+fn callbacks_run_in_the_order_of_their_registration_and_outlive_a_panic() {
+    let heard = Log::default();
+    let ears = heard.clone();
+    report::set_thread_handler(Some(std::sync::Arc::new(move |exception| {
+        assert_eq!(exception.kind(), ExceptionKind::Callback);
+        assert_eq!(exception.message(), "third");
+        assert!(exception.spawned_at().unwrap().file().ends_with("tests.rs"));
+        ears.lock().push(3);
+    })));
+    let (shared, worker) = ring();
+    let log = Log::default();
+    let home = shared.at(0).clone();
+    assert!(home.call_soon(callback(&log, 1)));
+    assert!(worker.call_soon_local(callback(&log, 2), Location::caller()));
+    assert!(home.call_soon(|| panic!("third")));
+    assert!(std::thread::scope(|scope| scope.spawn(|| home.call_soon(callback(&log, 4))).join().unwrap()));
+    let again = (home.clone(), callback(&log, 6));
+    assert!(home.call_soon(move || assert!(again.0.call_soon(again.1))));
+    assert!(worker.call_soon_local(callback(&log, 5), Location::caller()));
+    while let Some(next) = worker.next_pinned() {
+        worker.run_task(next);
+    }
+    assert_eq!((&*log.lock(), &*heard.lock()), (&vec![1, 2, 4, 5, 6], &vec![3]));
+    assert!(!shared.is_populated());
+    report::set_thread_handler(None);
+    end(&shared, Some(worker));
+    assert!(!home.call_soon(callback(&log, 7)), "the loop is closed");
+    assert_eq!(std::sync::Arc::strong_count(&log), 1, "a refused callback is dropped");
+}
+
+#[test]
+fn a_thread_that_leaves_drops_its_own_callbacks_and_leaves_the_others() {
+    let (shared, worker) = ring();
+    let log = Log::default();
+    shared.at(0).call_soon(callback(&log, 1));
+    worker.call_soon_local(callback(&log, 2), Location::caller());
+    shared.at(0).call_soon(callback(&log, 3));
+    drop(worker);
+    let worker = Worker::new(shared.clone(), shared.seats.take(0).unwrap());
+    while let Some(next) = worker.next_pinned() {
+        worker.run_task(next);
+    }
+    // 1 and 3 may have run while 2 was being dropped; 2 must not.
+    assert_eq!(*log.lock(), [1, 3]);
+    assert_eq!(std::sync::Arc::strong_count(&log), 1);
     end(&shared, Some(worker));
 }
