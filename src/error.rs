@@ -120,6 +120,108 @@ impl fmt::Display for VirtualTimeRefused {
 
 impl Error for VirtualTimeRefused {}
 
+/// An event loop was used after its `close`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoopClosed {
+    operation: &'static str,
+}
+
+impl LoopClosed {
+    pub(crate) fn new(operation: &'static str) -> Self {
+        LoopClosed { operation }
+    }
+
+    /// The name of the function that was called.
+    pub fn operation(&self) -> &'static str {
+        self.operation
+    }
+}
+
+impl fmt::Display for LoopClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Event loop is closed: `{}` was called after `close`", self.operation)
+    }
+}
+
+impl Error for LoopClosed {}
+
+impl From<LoopClosed> for std::io::Error {
+    fn from(error: LoopClosed) -> Self {
+        std::io::Error::other(error)
+    }
+}
+
+/// An event loop that runs cannot be closed: stop it first, and close it when the run has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopRunning(());
+
+impl LoopRunning {
+    pub(crate) fn new() -> Self {
+        LoopRunning(())
+    }
+}
+
+impl fmt::Display for LoopRunning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cannot close a running event loop: call `stop`, and `close` when the run has returned")
+    }
+}
+
+impl Error for LoopRunning {}
+
+/// Why a run of an event loop did not begin, or ended without the output of its future.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The loop is closed. Nothing ran.
+    Closed(LoopClosed),
+    /// The loop is running already, below this call. Nothing ran.
+    AlreadyRunning,
+    /// Another loop, or a runtime's `block_on`, is running on this thread. Nothing ran.
+    OtherLoopRunning,
+    /// `stop` was called before the future was complete. A future that was passed by reference can be run again.
+    Stopped,
+    /// Ctrl-C, or `interrupt`, ended the run at once. What was queued waits for the next run.
+    Interrupted,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Closed(error) => error.fmt(f),
+            RunError::AlreadyRunning => f.write_str(
+                "This event loop is already running: inside of it, `.await` the future or spawn it, and leave the run with `stop`",
+            ),
+            RunError::OtherLoopRunning => f.write_str(
+                "Cannot run the event loop while another loop is running on this thread: `.await` there, or use a thread of its own",
+            ),
+            RunError::Stopped => f.write_str("Event loop stopped before Future completed."),
+            RunError::Interrupted => f.write_str("the run of the event loop was interrupted"),
+        }
+    }
+}
+
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            RunError::Closed(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<LoopClosed> for RunError {
+    fn from(error: LoopClosed) -> Self {
+        RunError::Closed(error)
+    }
+}
+
+impl From<RunError> for std::io::Error {
+    fn from(error: RunError) -> Self {
+        std::io::Error::other(error)
+    }
+}
+
 /// Why a task has no output.
 #[non_exhaustive]
 pub enum TaskError {

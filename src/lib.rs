@@ -11,6 +11,8 @@ compile_error!(
 mod blocking;
 pub mod coop;
 mod error;
+#[cfg(not(eddies_loom))]
+mod event_loop;
 pub mod future;
 #[cfg(all(feature = "hyper", not(eddies_loom)))]
 pub mod hyper;
@@ -48,7 +50,12 @@ pub mod testing;
 pub mod time;
 
 pub use blocking::BlockingCounters;
-pub use error::{Cancelled, Elapsed, NoRuntime, Overloaded, StillRunning, TaskError, VirtualTimeRefused};
+pub use error::{
+    Cancelled, Elapsed, LoopClosed, LoopRunning, NoRuntime, Overloaded, RunError, StillRunning, TaskError,
+    VirtualTimeRefused,
+};
+#[cfg(not(eddies_loom))]
+pub use event_loop::{CallHandle, EventLoop, ExceptionHandler, RemoteCallHandle, RemoteTask, ScopedCall, TimerHandle};
 #[cfg(not(eddies_loom))]
 pub use future::{When, wait};
 pub use future::{as_completed, gather, try_gather};

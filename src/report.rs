@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::panic_text;
+use crate::loom::Mutex;
 
 /// Where in user code an [`Exception`] arose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,12 @@ pub enum ExceptionKind {
     BlockingJob,
     /// A callback (`call_soon`, `call_later`, a done callback) panicked; the loop went on with the next.
     Callback,
+    /// A task was still pending when its event loop was closed, and was dropped.
+    Destroyed,
+    /// The exception handler panicked.
+    Handler,
+    /// The program itself called the exception handler, with [`Exception::custom`].
+    Custom,
     /// The event loop itself met an error of the operating system and went on.
     Loop,
 }
@@ -63,6 +70,32 @@ impl Exception {
         let mut exception = Exception::panic(ExceptionKind::Callback, payload);
         exception.location = Some(location);
         exception
+    }
+
+    /// A task that its loop's `close` has found pending.
+    pub(crate) fn destroyed(name: Option<&str>, location: &'static Location<'static>) -> Self {
+        Exception::new(ExceptionKind::Destroyed, "Task was destroyed but it is pending!").of_task(name, location)
+    }
+
+    /// An exception of the program's own, for `EventLoop::call_exception_handler`.
+    ///
+    /// ```
+    /// let exception = eddies::Exception::custom("the cache is inconsistent");
+    /// assert_eq!(exception.to_string(), "the cache is inconsistent");
+    /// ```
+    pub fn custom(message: impl Into<String>) -> Self {
+        Exception::new(ExceptionKind::Custom, message)
+    }
+
+    fn fmt_destroyed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)?;
+        if let Some(name) = &self.task {
+            write!(f, " task `{name}`")?;
+        }
+        match self.location {
+            Some(location) => write!(f, " spawned at {location}"),
+            None => Ok(()),
+        }
     }
 
     fn fmt_callback(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,6 +135,8 @@ impl fmt::Display for Exception {
             ExceptionKind::Waker => f.write_str("waker")?,
             ExceptionKind::BlockingJob => f.write_str("blocking job")?,
             ExceptionKind::Callback => return self.fmt_callback(f),
+            ExceptionKind::Destroyed => return self.fmt_destroyed(f),
+            ExceptionKind::Handler | ExceptionKind::Custom => return f.write_str(&self.message),
             ExceptionKind::Loop => return write!(f, "event loop: {}", self.message),
         }
         if let Some(name) = &self.task {
@@ -126,6 +161,8 @@ pub struct SlowPoll {
     pub(crate) elapsed: Duration,
     pub(crate) worker: usize,
     pub(crate) suppressed: u64,
+    /// It was measured after its end, by an event loop in debug mode.
+    pub(crate) is_over: bool,
 }
 
 /// What was polled.
@@ -136,6 +173,17 @@ pub(crate) enum Polled {
 }
 
 impl SlowPoll {
+    /// A poll of a task, or a callback, that is over.
+    pub(crate) fn of_past(
+        name: Option<&str>,
+        location: &'static Location<'static>,
+        elapsed: Duration,
+        worker: usize,
+    ) -> Self {
+        let (name, location) = (name.map(str::to_owned), Some(location));
+        SlowPoll { what: Polled::Task, name, location, elapsed, worker, suppressed: 0, is_over: true }
+    }
+
     /// The name of the task, if it has one.
     pub fn task_name(&self) -> Option<&str> {
         self.name.as_deref()
@@ -152,7 +200,7 @@ impl SlowPoll {
         self.what == Polled::MainFuture
     }
 
-    /// How long the poll has lasted; it goes on.
+    /// How long the poll has lasted so far, or lasted, where an event loop in debug mode measured it.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
@@ -178,6 +226,9 @@ impl fmt::Display for SlowPoll {
             (Some(location), Polled::Task) => write!(f, " spawned at {location}")?,
             (Some(location), Polled::MainFuture) => write!(f, " of block_on at {location}")?,
             (None, _) => {}
+        }
+        if self.is_over {
+            return write!(f, " took {:?} in one go and held worker {} meanwhile", self.elapsed, self.worker);
         }
         write!(
             f,
@@ -207,6 +258,62 @@ pub(crate) fn report_slow_poll(hook: Option<&SlowPollHook>, slow: &SlowPoll) {
 
 /// A function that is told of exceptions. Any thread calls it; it should not block.
 pub(crate) type Handler = Arc<dyn Fn(&Exception) + Send + Sync>;
+
+/// What a runtime does with exceptions: the handler that its builder was told, and one set later in its place.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    /// The builder's; `None`: a line on stderr. Never changes.
+    default: Option<Handler>,
+    /// Any thread sets and reads it.
+    custom: Mutex<Option<Handler>>,
+}
+
+impl Hooks {
+    pub(crate) fn new(default: Option<Handler>) -> Arc<Hooks> {
+        Arc::new(Hooks { default, custom: Mutex::new(None) })
+    }
+
+    /// Puts `handler` in the place of the one before, which comes back; `None` gives the word to the default again.
+    pub(crate) fn set(&self, handler: Option<Handler>) -> Option<Handler> {
+        std::mem::replace(&mut *self.custom.lock(), handler)
+    }
+
+    pub(crate) fn custom(&self) -> Option<Handler> {
+        self.custom.lock().clone()
+    }
+
+    /// Tells the handler. One that panics is told of to the default handler, with what it had been told.
+    pub(crate) fn tell(&self, exception: &Exception) {
+        let Some(handler) = self.custom() else { return self.tell_default(exception) };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler(exception))) {
+            self.tell_default(&broken("exception handler", &*payload, exception));
+            drop_payload(payload);
+        }
+    }
+
+    /// Tells the default handler. If that panics a line on stderr says so, and it ends there.
+    pub(crate) fn tell_default(&self, exception: &Exception) {
+        let Some(handler) = &self.default else { return print(exception) };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler(exception))) {
+            print(&broken("default exception handler", &*payload, exception));
+            drop_payload(payload);
+        }
+    }
+
+    /// These hooks as a thread's handler.
+    pub(crate) fn handler(self: &Arc<Self>) -> Handler {
+        let hooks = self.clone();
+        Arc::new(move |exception| hooks.tell(exception))
+    }
+}
+
+fn broken(which: &str, payload: &(dyn Any + Send), exception: &Exception) -> Exception {
+    let panic = panic_text(payload);
+    Exception::new(
+        ExceptionKind::Handler,
+        format!("Unhandled error in {which}: {panic}; it had been told of: {exception}"),
+    )
+}
 
 std::thread_local! {
     /// The handler of the runtime this thread works for. Written and read by this thread only.

@@ -151,21 +151,38 @@ impl Runtime {
         if current::is_driving() {
             let shared = self.shared.clone();
             let name = format!("{}-shutdown", shared.settings.thread_name);
-            let finish = move || drop(finish(&shared, began, timeout));
+            let finish = move || drop(finish(&shared, began, timeout, timeout));
             if let Err(error) = thread::Builder::new().name(name).spawn(finish) {
                 self.shared.report_loop_error("starting the thread that waits for the shutdown", &error);
             }
             return Ok(());
         }
-        finish(&self.shared, began, timeout)
+        finish(&self.shared, began, timeout, timeout)
+    }
+
+    /// The end of an event loop's runtime, whose tasks its own thread has ended: jobs that still run on the blocking pool are not waited for.
+    pub(crate) fn end_event_loop(mut self) {
+        self.is_shut_down = true;
+        let began = Instant::now();
+        self.shared.begin_shutdown();
+        let timeout = self.shared.settings.shutdown_timeout;
+        if let Err(still) = finish(&self.shared, began, timeout, Duration::ZERO)
+            && self.shared.is_populated()
+        {
+            report::report(&Exception::new(ExceptionKind::Loop, still.to_string()));
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 
 /// How long a shutdown whose time has passed waits for the tasks that it then aborts: their destructors run, and nothing else.
 const ABORT_GRACE: Duration = Duration::from_millis(100);
 
-/// Waits for the threads of a runtime whose shutdown has begun, and closes what they used.
-fn finish(shared: &Arc<Shared>, began: Instant, timeout: Duration) -> Result<(), StillRunning> {
+/// Waits for the threads of a runtime whose shutdown has begun, and closes what they used. Jobs get their own time to end.
+fn finish(shared: &Arc<Shared>, began: Instant, timeout: Duration, of_jobs: Duration) -> Result<(), StillRunning> {
     let deadline = began.checked_add(timeout);
     let mut what = Vec::new();
     let has_ended = shared.await_threads(deadline) || {
@@ -191,7 +208,7 @@ fn finish(shared: &Arc<Shared>, began: Instant, timeout: Duration) -> Result<(),
             what.push("a worker thread".to_owned());
         }
     }
-    if let Err(jobs) = shared.blocking.shutdown(deadline) {
+    if let Err(jobs) = shared.blocking.shutdown(began.checked_add(of_jobs)) {
         what.extend(jobs);
     }
     shared.monitor.stop();
@@ -311,7 +328,8 @@ impl Drop for EnsureStandIn<'_> {
     }
 }
 
-struct RestoreHandler(Option<report::Handler>);
+/// Puts a thread's exception handler back.
+pub(crate) struct RestoreHandler(pub(crate) Option<report::Handler>);
 
 impl Drop for RestoreHandler {
     fn drop(&mut self) {

@@ -19,11 +19,13 @@
 //! - **H2** Who publishes work from outside the runtime's threads holds a counted reference to the runtime from before the push until after
 //!   the notification, for the task may run, and end the runtime, as soon as it is pushed.
 
+pub(crate) mod call_timers;
 pub(crate) mod callback;
 pub(crate) mod clock;
 pub(crate) mod current;
 pub(crate) mod drowse;
 pub(crate) mod home;
+pub(crate) mod iteration;
 pub(crate) mod monitor;
 pub(crate) mod park;
 pub(crate) mod seat;
@@ -49,7 +51,7 @@ use crate::queue::run_next::RunNext;
 use crate::queue::{DefaultDeque, Deque};
 use crate::reactor::Reactor;
 use crate::reactor::timer::Timers;
-use crate::report::{self, Exception, ExceptionKind, Handler, SlowPollHook};
+use crate::report::{self, Exception, ExceptionKind, Handler, Hooks, SlowPollHook};
 use crate::task::registry::Registry;
 use crate::task::{Runnable, TaskHandle};
 
@@ -77,11 +79,15 @@ pub(crate) struct Settings {
     pub(crate) thread_stack_size: Option<usize>,
     pub(crate) on_thread_start: Option<ThreadHook>,
     pub(crate) on_thread_stop: Option<ThreadHook>,
+    /// The handler of every thread of the runtime: `hooks`.
     pub(crate) exception_handler: Option<Handler>,
+    pub(crate) hooks: std::sync::Arc<Hooks>,
     pub(crate) shutdown_timeout: Duration,
     /// `None`: slow polls are not reported.
     pub(crate) slow_poll: Option<Duration>,
     pub(crate) on_slow_poll: Option<SlowPollHook>,
+    /// The one loop of an `EventLoop` without peers: every Runnable goes through the pinned queue, in one order.
+    pub(crate) is_fifo: bool,
     pub(crate) blocking_threads: usize,
     pub(crate) blocking_queue: Option<usize>,
     pub(crate) blocking_keep_alive: Duration,
@@ -125,6 +131,12 @@ pub(crate) mod signal {
     pub(crate) const LEAVE: u32 = 4;
     /// The monitor saw no turn of the reactor between two ticks.
     pub(crate) const TURN: u32 = 8;
+    /// The loop's first timed call is due.
+    pub(crate) const CALLS: u32 = 16;
+    /// An `EventLoop` is asked to end its run after the iteration.
+    pub(crate) const STOP: u32 = 32;
+    /// An `EventLoop` is asked to end its run at once.
+    pub(crate) const INTERRUPT: u32 = 64;
 }
 
 /// One loop, as any thread may use it.
@@ -324,6 +336,12 @@ impl Shared {
     /// A Runnable comes from outside the workers. The caller's reference to the runtime keeps H2.
     pub(crate) fn push_from_outside(&self, index: usize, runnable: Runnable) {
         let home = &self.loops[index];
+        if self.settings.is_fifo {
+            if home.pinned_inbox.push(runnable) {
+                home.nudge();
+            }
+            return;
+        }
         if home.inbox.push(runnable) {
             // Ordering: SeqCst fence W2, pairs with S3: either the owner's last look sees the inbox, or the claim sees its bit.
             fence(SeqCst);
@@ -478,6 +496,11 @@ impl Shared {
     /// Whether the monitor looks at the loops. In a runtime of one without spares there is no peer to send; only slow polls are of interest.
     pub(crate) fn is_watched(&self) -> bool {
         self.loops.len() > 1 || self.settings.slow_poll.is_some()
+    }
+
+    /// Name and spawn location of every live task.
+    pub(crate) fn labels(&self) -> Vec<(Option<String>, &'static Location<'static>)> {
+        self.loops.iter().flat_map(|each| [each.registry.labels(), each.local_registry.labels()]).flatten().collect()
     }
 
     /// Name and spawn location of a live task, if it was not spawned too long ago.

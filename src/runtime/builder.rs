@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::Runtime;
 use crate::error::VirtualTimeRefused;
-use crate::report::{Exception, Handler, SlowPoll, SlowPollHook};
+use crate::event_loop::EventLoop;
+use crate::report::{Exception, Handler, Hooks, SlowPoll, SlowPollHook};
 use crate::scheduler::{Settings, Shared, ThreadHook};
 
 /// Most loops a runtime may have: a typing error should not start a million threads.
@@ -215,6 +216,32 @@ impl Builder {
     /// `InvalidInput` for a number of workers, set here or in `EDDIES_WORKERS`, that is zero, more than 4096 or no number, and for no blocking
     /// threads, or an `EDDIES_SLOW_POLL` that is no time; with a [`VirtualTimeRefused`] inside for virtual time with more than one loop; else what the operating system says when it has no more threads or file descriptors.
     pub fn build(self) -> io::Result<Runtime> {
+        Runtime::start(Shared::new(self.into_settings()?))
+    }
+
+    /// An [`EventLoop`] on the calling thread, with these settings.
+    ///
+    /// The thread is the first of its workers. With `workers(1)` everything runs on that thread, in one order, as in asyncio, and this is what
+    /// [`EventLoop::new`] makes. With more, `Send` tasks run in parallel on the other loops; callbacks and local tasks keep to the calling
+    /// thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Builder::build).
+    ///
+    /// ```
+    /// let event_loop = eddies::Runtime::builder().workers(2).build_event_loop()?;
+    /// let task = event_loop.create_task(async { 6 * 7 }).unwrap();
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), 42);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn build_event_loop(self) -> io::Result<EventLoop> {
+        let mut settings = self.into_settings()?;
+        settings.is_fifo = settings.workers + settings.spare_workers == 1;
+        Ok(EventLoop::of_runtime(Runtime::start(Shared::new(settings))?))
+    }
+
+    fn into_settings(self) -> io::Result<Settings> {
         let workers = match self.workers {
             Some(workers) => workers,
             None if self.virtual_time => 1,
@@ -244,23 +271,25 @@ impl Builder {
         // Nobody asked: a runtime of several workers has its monitor anyway, one of a single worker stays without a second thread.
         let by_default = (workers > 1).then_some(if cfg!(debug_assertions) { SLOW_POLL_DEBUG } else { SLOW_POLL });
         let slow_poll = threshold.or(by_default).filter(|&threshold| threshold != Duration::MAX);
-        let settings = Settings {
+        let hooks = Hooks::new(self.exception_handler);
+        Ok(Settings {
             workers,
             spare_workers,
             thread_name: self.thread_name,
             thread_stack_size: self.thread_stack_size,
             on_thread_start: self.on_thread_start,
             on_thread_stop: self.on_thread_stop,
-            exception_handler: self.exception_handler,
+            exception_handler: Some(hooks.handler()),
+            hooks,
             shutdown_timeout: self.shutdown_timeout,
             slow_poll,
             on_slow_poll: self.on_slow_poll,
+            is_fifo: false,
             blocking_threads: self.blocking_threads,
             blocking_queue: self.blocking_queue,
             blocking_keep_alive: self.blocking_keep_alive,
             virtual_time: self.virtual_time,
-        };
-        Runtime::start(Shared::new(settings))
+        })
     }
 }
 

@@ -32,6 +32,10 @@ impl LoopHandle {
         LoopHandle { shared }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The runtime that the calling thread is inside of.
     ///
     /// # Panics

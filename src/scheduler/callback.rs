@@ -14,8 +14,10 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::LoopShared;
+use super::call_timers::TimedCall;
 use super::worker::Worker;
 use crate::loom::Arc;
 use crate::report::{self, Exception};
@@ -65,5 +67,18 @@ impl Worker {
     ) -> bool {
         let callback = Callback { closure: Some(callback), registered_at };
         self.spawn_unlisted(callback, Spawn::at(registered_at)).is_some()
+    }
+
+    /// Has the loop call `callback` in its first iteration not before `when`. `None`: the loop is closed, and the callback was dropped.
+    pub(crate) fn call_at_local(
+        &self,
+        when: Instant,
+        callback: impl FnOnce() + 'static,
+        registered_at: &'static Location<'static>,
+    ) -> Option<TimedCall> {
+        let callback = Callback { closure: Some(callback), registered_at };
+        let (runnable, task) = self.make_unlisted(callback, Spawn::at(registered_at))?;
+        drop(task);
+        Some(self.calls().insert(when, runnable))
     }
 }

@@ -140,7 +140,8 @@ fn drive_as<'a>(worker: *const Worker, entered: Option<Arc<Shared>>) -> Restore<
     Restore {
         worker: WORKER.with(|cell| cell.replace(worker)),
         driven: DRIVEN.with(|cell| cell.replace(worker)),
-        entered: ENTERED.with(|cell| cell.replace(entered)),
+        // An event loop may be closed by the destructor of a thread-local, when this one is gone.
+        entered: ENTERED.try_with(|cell| cell.replace(entered)).ok().flatten(),
         is_driving: IS_DRIVING.with(|cell| cell.replace(true)),
         _worker: PhantomData,
     }

@@ -228,20 +228,27 @@ impl LoopShared {
 impl Worker {
     /// Spawns a future that stays on this thread and that nobody is shown: a callback, or a part of the loop itself. `None`: the loop is
     /// closed.
-    pub(super) fn spawn_unlisted<F>(&self, future: F, at: Spawn) -> Option<Task<()>>
+    pub(crate) fn spawn_unlisted<F>(&self, future: F, at: Spawn) -> Option<Task<()>>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let (runnable, task) = self.make_unlisted(future, at)?;
+        self.fetch_pinned();
+        self.schedule_local(runnable);
+        Some(task)
+    }
+
+    /// What [`spawn_unlisted`](Worker::spawn_unlisted) makes, for a caller on this thread that keeps the Runnable on it.
+    pub(super) fn make_unlisted<F>(&self, future: F, at: Spawn) -> Option<(Runnable, Task<()>)>
     where
         F: Future<Output = ()> + 'static,
     {
         let home = self.home();
-        // SAFETY: `LocalCallbackHome` gives Runnables to the pinned queue or inbox of this loop, which only the thread in its seat drains;
-        // and that thread ends what is in `local_callbacks` before it leaves the seat (`Worker::end_local_tasks`).
+        // SAFETY: `LocalCallbackHome` gives Runnables to the pinned queue or inbox of this loop, which only the thread in its seat drains, and
+        // `CallTimers` never leaves the worker's thread; and that thread ends what is in `local_callbacks` before it leaves the seat
+        // (`Worker::end_local_tasks`).
         let (runnable, task) = unsafe { task::spawn_local(future, LocalCallbackHome(Home::of(home)), at) };
-        if !home.local_callbacks.insert(runnable.task_ref()) {
-            return None;
-        }
-        self.fetch_pinned();
-        self.schedule_local(runnable);
-        Some(task)
+        home.local_callbacks.insert(runnable.task_ref()).then_some((runnable, task))
     }
 }
 

@@ -299,7 +299,7 @@ impl Watch {
         };
         let (name, location) = found.map_or((None, None), |(name, location)| (name, Some(location)));
         let suppressed = std::mem::take(&mut self.suppressed);
-        let slow = SlowPoll { what, name, location, elapsed, worker: each.index, suppressed };
+        let slow = SlowPoll { what, name, location, elapsed, worker: each.index, suppressed, is_over: false };
         report::report_slow_poll(shared.settings.on_slow_poll.as_ref(), &slow);
     }
 }

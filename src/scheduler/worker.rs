@@ -19,9 +19,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::call_timers::CallTimers;
 use super::park::{Notice, Place};
 use super::seat::Seat;
 use super::{LoopShared, Shared, current, signal};
@@ -109,7 +111,7 @@ pub(crate) struct Worker {
     home: Arc<LoopShared>,
     seat: Option<Seat>,
     /// Runnable local tasks.
-    pinned: RefCell<VecDeque<Runnable>>,
+    pub(super) pinned: RefCell<VecDeque<Runnable>>,
     rand: Rand,
     /// Polls so far.
     tick: Cell<u32>,
@@ -118,8 +120,12 @@ pub(crate) struct Worker {
     last_check: Cell<(u32, Instant)>,
     /// How often in a row the run-next slot was taken.
     slot_run: Cell<u32>,
-    /// Whether the loop itself is waking tasks (events, timers): they go to the deque, and one decision about waking a peer follows.
-    is_dispatching: Cell<bool>,
+    /// Where a task goes that is woken on this thread.
+    placing: Cell<Placing>,
+    /// What is to be called later on this loop.
+    calls: Rc<CallTimers>,
+    /// Debug mode: what takes longer in an iteration is reported.
+    pub(super) slow_call: Cell<Option<Duration>>,
     /// Under a virtual clock: how many tasks of the deque and of the pinned queue were woken at this instant before the main future was.
     ahead_of_main: Cell<(usize, usize)>,
     /// Wakers collected from reactor and timers; kept to reuse its memory.
@@ -133,17 +139,19 @@ impl Worker {
         let now = Instant::now();
         Worker {
             rand: Rand::new(seat.index as u32),
-            shared,
-            home,
             seat: Some(seat),
             pinned: RefCell::new(VecDeque::new()),
             tick: Cell::new(0),
             next_check: Cell::new(CHECK_INTERVAL_MAX),
             last_check: Cell::new((0, now)),
             slot_run: Cell::new(0),
-            is_dispatching: Cell::new(false),
+            placing: Cell::new(if shared.settings.is_fifo { Placing::Fifo } else { Placing::Slot }),
+            calls: Rc::new(CallTimers::new(&home)),
+            slow_call: Cell::new(None),
             ahead_of_main: Cell::new((0, 0)),
             wakers: RefCell::new(Vec::with_capacity(EVENTS)),
+            shared,
+            home,
         }
     }
 
@@ -153,6 +161,10 @@ impl Worker {
 
     pub(crate) fn home(&self) -> &Arc<LoopShared> {
         &self.home
+    }
+
+    pub(crate) fn calls(&self) -> &Rc<CallTimers> {
+        &self.calls
     }
 
     #[inline]
@@ -166,7 +178,7 @@ impl Worker {
     }
 
     #[inline]
-    fn deque(&self) -> &DefaultDeque<Runnable> {
+    pub(super) fn deque(&self) -> &DefaultDeque<Runnable> {
         &self.seat.as_ref().expect("the seat is taken out only when the worker ends").deque
     }
 
@@ -179,8 +191,8 @@ impl Worker {
         loop {
             let signals = self.home.signals.take();
             if signals != 0 {
-                if signals & signal::TURN != 0 {
-                    self.check();
+                if signals & (signal::TURN | signal::CALLS | signal::CLOSE) != 0 {
+                    self.serve_signals(signals);
                 }
                 if signals & signal::MAIN != 0 {
                     self.run_ahead_of_main();
@@ -193,6 +205,20 @@ impl Worker {
                 Some(runnable) => self.run_task(runnable),
                 None => self.search_or_sleep(),
             }
+        }
+    }
+
+    /// What concerns every loop among the signals, whoever runs it.
+    #[cold]
+    pub(super) fn serve_signals(&self, signals: u32) {
+        if signals & signal::TURN != 0 {
+            self.check();
+        }
+        if signals & signal::CALLS != 0 {
+            self.calls.fire(&mut self.pinned.borrow_mut());
+        }
+        if signals & signal::CLOSE != 0 && self.shared.is_closing() {
+            self.calls.clear(&mut self.pinned.borrow_mut());
         }
     }
 
@@ -257,11 +283,15 @@ impl Worker {
     /// A task was woken, or spawned, by something on this thread.
     #[inline]
     pub(crate) fn schedule(&self, runnable: Runnable) {
-        if self.is_dispatching.get() {
-            self.deque().push(runnable);
-        } else if let Err(runnable) = self.home.next.fill(runnable) {
-            self.deque().push(runnable);
-            self.shared.publish();
+        match self.placing.get() {
+            Placing::Slot => {
+                if let Err(runnable) = self.home.next.fill(runnable) {
+                    self.deque().push(runnable);
+                    self.shared.publish();
+                }
+            }
+            Placing::Deque => self.deque().push(runnable),
+            Placing::Fifo => self.schedule_local(runnable),
         }
     }
 
@@ -286,7 +316,7 @@ impl Worker {
     }
 
     #[inline]
-    fn next_shared(&self) -> Option<(Runnable, Origin)> {
+    pub(super) fn next_shared(&self) -> Option<(Runnable, Origin)> {
         if let Some(runnable) = self.home.next.take() {
             let run = self.slot_run.get() + 1;
             if run <= SLOT_RUN_MAX {
@@ -315,7 +345,7 @@ impl Worker {
     }
 
     #[inline]
-    fn run_task(&self, (runnable, origin): (Runnable, Origin)) {
+    pub(super) fn run_task(&self, (runnable, origin): (Runnable, Origin)) {
         self.home.progress.begin_poll(runnable.address());
         let outcome = runnable.run();
         self.home.progress.end_poll();
@@ -363,7 +393,7 @@ impl Worker {
 
     /// Work came into this loop's queues that no peer was told of: tells one, if this loop has more than the task it runs next.
     #[inline]
-    fn publish_surplus(&self) {
+    pub(super) fn publish_surplus(&self) {
         if self.has_surplus() {
             self.shared.publish();
         }
@@ -397,7 +427,7 @@ impl Worker {
     // ---- reactor and timers ----------------------------------------------------------------------------------------------------
 
     /// Serves the loop's reactor and timers, waiting at most `timeout` for the reactor.
-    fn turn(&self, timeout: Option<Duration>) {
+    pub(super) fn turn(&self, timeout: Option<Duration>) {
         Progress::count(&self.home.progress.turns);
         let mut wakers = std::mem::take(&mut *self.wakers.borrow_mut());
         if self.home.reactor.sources() > 0
@@ -422,7 +452,10 @@ impl Worker {
     /// Wakes what became ready. The tasks go to the deque, and one decision about waking a peer is taken for all of them.
     fn dispatch(&self, mut wakers: Vec<Waker>) {
         if !wakers.is_empty() {
-            self.is_dispatching.set(true);
+            let placing = self.placing.get();
+            if placing == Placing::Slot {
+                self.placing.set(Placing::Deque);
+            }
             let is_virtual = self.home.clock.is_virtual();
             for waker in wakers.drain(..) {
                 let ahead = if is_virtual && !self.home.signals.has(signal::MAIN) { Some(self.queued()) } else { None };
@@ -431,7 +464,7 @@ impl Worker {
                     self.ahead_of_main.set(ahead);
                 }
             }
-            self.is_dispatching.set(false);
+            self.placing.set(placing);
             self.publish_surplus();
         }
         *self.wakers.borrow_mut() = wakers;
@@ -459,7 +492,7 @@ impl Worker {
 
     // ---- searching and sleeping ------------------------------------------------------------------------------------------------
 
-    fn search_or_sleep(&self) {
+    pub(super) fn search_or_sleep(&self) {
         if self.drain_inbox(&self.home) {
             self.publish_surplus();
             return;
@@ -481,7 +514,7 @@ impl Worker {
 
     /// Moves everything in a loop's inbox to the deque. The caller publishes: of all who filled the inbox only the first told anybody (I3),
     /// and while the items moved no searcher could see them. The same is true of what was stolen from a deque.
-    fn drain_inbox(&self, of: &LoopShared) -> bool {
+    pub(super) fn drain_inbox(&self, of: &LoopShared) -> bool {
         if of.inbox.is_empty() {
             return false;
         }
@@ -651,6 +684,7 @@ impl Worker {
         registries.iter().for_each(|registry| registry.pause());
         self.home.local_registry.cancel_all("the thread of this local task leaves its loop");
         self.home.local_callbacks.abort_all();
+        self.calls.clear(&mut self.pinned.borrow_mut());
         let begin = Instant::now();
         let limit = begin.checked_add(self.shared.settings.shutdown_timeout);
         let alarm = limit.and_then(|limit| self.home.timers.insert(begin, limit, Waker::from(self.home.clone())));
@@ -724,9 +758,20 @@ enum Rest {
     Sleep(Option<Duration>),
 }
 
+/// Where a task goes that is woken or spawned on its worker's thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Placing {
+    /// Into the run-next slot, or else to the back of the deque.
+    Slot,
+    /// To the back of the deque: the loop itself is waking tasks (events, timers), and one decision about waking a peer follows.
+    Deque,
+    /// To the back of the pinned queue: the loop of an `EventLoop` without peers has one order for everything.
+    Fifo,
+}
+
 /// Which queue a Runnable came from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
+pub(super) enum Origin {
     Shared,
     Pinned,
 }
