@@ -222,6 +222,63 @@ impl From<RunError> for std::io::Error {
     }
 }
 
+/// The calling thread has no event loop: none runs there, or none is set and the policy makes none there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoEventLoop {
+    thread: String,
+    why: NoLoop,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NoLoop {
+    NoneSet,
+    NoneRuns,
+    NotMade(String),
+}
+
+impl NoEventLoop {
+    fn new(why: NoLoop) -> Self {
+        NoEventLoop { thread: std::thread::current().name().unwrap_or("unnamed").to_owned(), why }
+    }
+
+    /// None is set for the calling thread: for policies.
+    pub fn current() -> Self {
+        NoEventLoop::new(NoLoop::NoneSet)
+    }
+
+    /// None runs on the calling thread.
+    pub(crate) fn running() -> Self {
+        NoEventLoop::new(NoLoop::NoneRuns)
+    }
+
+    /// It could not be made: for policies.
+    pub fn not_made(error: std::io::Error) -> Self {
+        NoEventLoop::new(NoLoop::NotMade(error.to_string()))
+    }
+}
+
+impl fmt::Display for NoEventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let thread = &self.thread;
+        match &self.why {
+            NoLoop::NoneSet => write!(
+                f,
+                "There is no current event loop in thread `{thread}`: make one with `new_event_loop` and keep it, or `set_event_loop` it"
+            ),
+            NoLoop::NoneRuns => write!(f, "no running event loop in thread `{thread}`"),
+            NoLoop::NotMade(error) => write!(f, "no event loop could be made for thread `{thread}`: {error}"),
+        }
+    }
+}
+
+impl Error for NoEventLoop {}
+
+impl From<NoEventLoop> for std::io::Error {
+    fn from(error: NoEventLoop) -> Self {
+        std::io::Error::other(error)
+    }
+}
+
 /// Why a task has no output.
 #[non_exhaustive]
 pub enum TaskError {

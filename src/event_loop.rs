@@ -150,6 +150,10 @@ impl EventLoop {
         current::with_worker(|worker| {
             let worker = worker?;
             let running = RUNNING.try_with(|running| running.borrow().clone()).ok().flatten();
+            // A forked child has a copy of the thread, but not the loop.
+            if worker.shared().process != std::process::id() {
+                return None;
+            }
             Some(running.filter(|running| worker.sits_in(&running.cell.home)).unwrap_or_else(|| {
                 let (shared, home) = (worker.shared().clone(), worker.home().clone());
                 EventLoop::of_cell(LoopCell::new(shared, home, RefCell::new(None), true))

@@ -21,6 +21,8 @@ pub mod io;
 mod loom;
 #[cfg(not(eddies_loom))]
 pub mod net;
+#[cfg(not(eddies_loom))]
+pub mod policy;
 mod queue;
 #[cfg(not(eddies_loom))]
 mod rand;
@@ -51,7 +53,7 @@ pub mod time;
 
 pub use blocking::BlockingCounters;
 pub use error::{
-    Cancelled, Elapsed, LoopClosed, LoopRunning, NoRuntime, Overloaded, RunError, StillRunning, TaskError,
+    Cancelled, Elapsed, LoopClosed, LoopRunning, NoEventLoop, NoRuntime, Overloaded, RunError, StillRunning, TaskError,
     VirtualTimeRefused,
 };
 #[cfg(not(eddies_loom))]
@@ -59,6 +61,8 @@ pub use event_loop::{CallHandle, EventLoop, ExceptionHandler, RemoteCallHandle, 
 #[cfg(not(eddies_loom))]
 pub use future::{When, wait};
 pub use future::{as_completed, gather, try_gather};
+#[cfg(not(eddies_loom))]
+pub use policy::{get_event_loop, get_running_loop, new_event_loop, set_event_loop};
 pub use report::{Exception, ExceptionKind, SlowPoll};
 #[cfg(not(eddies_loom))]
 pub use runtime::{Builder, EnterGuard, LoopHandle, Runtime, block_in_place};

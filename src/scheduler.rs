@@ -109,6 +109,8 @@ pub(crate) struct Shared {
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) seats: Seats,
     pub(crate) settings: Settings,
+    /// The process that made it: a forked child must not use it. Never changes.
+    pub(crate) process: u32,
     /// Set once, when the shutdown begins; read by workers that run out of work.
     is_closing: AtomicBool,
     /// Where the next task or socket from outside goes. Any thread.
@@ -286,6 +288,7 @@ impl Shared {
                 monitor,
                 seats: Seats::new(seats),
                 settings,
+                process: std::process::id(),
                 is_closing: AtomicBool::new(false),
                 next_loop: CachePadded::new(AtomicUsize::new(0)),
                 running_threads: Mutex::new(0),
