@@ -179,6 +179,8 @@ pub enum RunError {
     AlreadyRunning,
     /// Another loop, or a runtime's `block_on`, is running on this thread. Nothing ran.
     OtherLoopRunning,
+    /// The main task was cancelled, and not by Ctrl-C: only from `Runner::run`.
+    Cancelled,
     /// `stop` was called before the future was complete. A future that was passed by reference can be run again.
     Stopped,
     /// Ctrl-C, or `interrupt`, ended the run at once. What was queued waits for the next run.
@@ -195,6 +197,7 @@ impl fmt::Display for RunError {
             RunError::OtherLoopRunning => f.write_str(
                 "Cannot run the event loop while another loop is running on this thread: `.await` there, or use a thread of its own",
             ),
+            RunError::Cancelled => f.write_str("the main task was cancelled"),
             RunError::Stopped => f.write_str("Event loop stopped before Future completed."),
             RunError::Interrupted => f.write_str("the run of the event loop was interrupted"),
         }

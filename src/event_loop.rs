@@ -49,7 +49,7 @@ use crate::runtime::{LoopHandle, RestoreHandler, Runtime};
 use crate::scheduler::iteration::Exit;
 use crate::scheduler::worker::Worker;
 use crate::scheduler::{LoopShared, Shared, current, signal};
-use crate::task::{Spawn, Task};
+use crate::task::{Spawn, Task, TaskHandle};
 
 /// An event loop of the calling thread: runs callbacks, tasks and timers while one of the `run_` methods is called, and only then.
 ///
@@ -91,7 +91,14 @@ struct LoopCell {
     is_running: Cell<bool>,
     /// What debug mode takes for slow.
     slow_callback_duration: Cell<Duration>,
+    /// Whether Ctrl-C is listened for.
+    catches_interrupts: Cell<bool>,
+    /// Asked at an interrupt from outside; `true`: it has seen to it, and the run goes on.
+    interrupt_hook: InterruptHook,
 }
+
+/// See [`LoopCell::interrupt_hook`]. The listener shares it.
+type InterruptHook = Rc<RefCell<Option<Rc<dyn Fn() -> bool>>>>;
 
 /// What an event loop that is open owns.
 struct Owned {
@@ -305,6 +312,55 @@ impl EventLoop {
         self.cell.is_running.get()
     }
 
+    /// Spawns `listener`, a part of the loop that nobody is shown, unless one was spawned before; it is given what to call at each Ctrl-C.
+    pub(crate) fn listen_for_interrupts<F>(&self, listener: impl FnOnce(InterruptAnswer) -> F) -> Result<(), LoopClosed>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        const OPERATION: &str = "catch_interrupts";
+        if self.cell.catches_interrupts.get() {
+            return Ok(());
+        }
+        let answer = InterruptAnswer { hook: self.cell.interrupt_hook.clone(), shared: self.cell.shared.clone() };
+        let at = Spawn::at(Location::caller());
+        let spawned = self.with_worker(OPERATION, |worker| worker.spawn_unlisted(listener(answer), at).is_some())?;
+        self.cell.catches_interrupts.set(spawned);
+        if spawned { Ok(()) } else { Err(LoopClosed::new(OPERATION)) }
+    }
+
+    /// Has `hook` asked at each Ctrl-C, or nobody.
+    pub(crate) fn set_interrupt_hook(&self, hook: Option<Rc<dyn Fn() -> bool>>) {
+        let before = self.cell.interrupt_hook.replace(hook);
+        drop(before);
+    }
+
+    /// The loop's tasks that have not ended, also while it does not run; see [`all_tasks`](crate::all_tasks). The future of
+    /// [`run_until_complete`](EventLoop::run_until_complete) is none of them.
+    ///
+    /// ```
+    /// let event_loop = eddies::EventLoop::new()?;
+    /// let task = event_loop.create_task(std::future::pending::<()>())?;
+    /// assert_eq!(event_loop.all_tasks()[0].id(), task.id());
+    /// event_loop.all_tasks()[0].cancel(None);
+    /// event_loop.stop();
+    /// event_loop.run_forever()?;
+    /// assert!(event_loop.all_tasks().is_empty() && task.cancelled());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn all_tasks(&self) -> Vec<TaskHandle> {
+        self.cell.shared.tasks()
+    }
+
+    /// Aborts every task that lives now.
+    pub(crate) fn abort_tasks(&self) {
+        self.cell.shared.abort_tasks();
+    }
+
+    /// How long the end of the loop waits for tasks that are asked to end.
+    pub(crate) fn shutdown_timeout(&self) -> Duration {
+        self.cell.shared.settings.shutdown_timeout
+    }
+
     // ---- the end ---------------------------------------------------------------------------------------------------------------
 
     /// Closes the loop, for good. Callbacks and timed calls that had no turn are dropped; so are tasks that are still pending, and each of them
@@ -454,7 +510,17 @@ impl Eq for EventLoop {}
 impl LoopCell {
     fn new(shared: Arc<Shared>, home: Arc<LoopShared>, owned: RefCell<Option<Owned>>, is_visiting: bool) -> Self {
         let (is_running, slow_callback_duration) = (Cell::new(false), Cell::new(SLOW_CALLBACK));
-        LoopCell { shared, home, owned, is_visiting, is_running, slow_callback_duration }
+        let (catches_interrupts, interrupt_hook) = (Cell::new(false), InterruptHook::default());
+        LoopCell {
+            shared,
+            home,
+            owned,
+            is_visiting,
+            is_running,
+            slow_callback_duration,
+            catches_interrupts,
+            interrupt_hook,
+        }
     }
 
     /// This thread's exceptions go to this loop's handler until the guard is dropped.
@@ -465,8 +531,8 @@ impl LoopCell {
     /// The close, on the loop's thread.
     fn end(&self, owned: Owned) {
         let _handler = self.take_over_exceptions();
-        for (name, location) in self.shared.labels() {
-            report::report(&Exception::destroyed(name.as_deref(), location));
+        for task in self.shared.tasks() {
+            report::report(&Exception::destroyed(task.name(), task.spawned_at()));
         }
         self.home.set_occupied(true);
         self.shared.begin_shutdown();
@@ -483,6 +549,21 @@ impl Drop for LoopCell {
     fn drop(&mut self) {
         if let Some(owned) = self.owned.take() {
             self.end(owned);
+        }
+    }
+}
+
+/// What to do at a Ctrl-C: ask the hook, and interrupt the run if there is none or it declines.
+pub(crate) struct InterruptAnswer {
+    hook: InterruptHook,
+    shared: Arc<Shared>,
+}
+
+impl InterruptAnswer {
+    pub(crate) fn give(&self) {
+        let hook = self.hook.borrow().clone();
+        if !hook.is_some_and(|hook| hook()) {
+            self.shared.at(0).signal(signal::INTERRUPT);
         }
     }
 }

@@ -29,6 +29,8 @@ mod rand;
 mod reactor;
 mod report;
 #[cfg(not(eddies_loom))]
+mod runner;
+#[cfg(not(eddies_loom))]
 mod runtime;
 #[cfg(not(eddies_loom))]
 mod scheduler;
@@ -64,6 +66,8 @@ pub use future::{as_completed, gather, try_gather};
 #[cfg(not(eddies_loom))]
 pub use policy::{get_event_loop, get_running_loop, new_event_loop, set_event_loop};
 pub use report::{Exception, ExceptionKind, SlowPoll};
+#[cfg(not(eddies_loom))]
+pub use runner::Runner;
 #[cfg(not(eddies_loom))]
 pub use runtime::{Builder, EnterGuard, LoopHandle, Runtime, block_in_place};
 #[cfg(not(eddies_loom))]

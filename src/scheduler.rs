@@ -501,11 +501,6 @@ impl Shared {
         self.loops.len() > 1 || self.settings.slow_poll.is_some()
     }
 
-    /// Name and spawn location of every live task.
-    pub(crate) fn labels(&self) -> Vec<(Option<String>, &'static Location<'static>)> {
-        self.loops.iter().flat_map(|each| [each.registry.labels(), each.local_registry.labels()]).flatten().collect()
-    }
-
     /// Name and spawn location of a live task, if it was not spawned too long ago.
     pub(crate) fn find_task(&self, address: usize) -> Option<(Option<String>, &'static Location<'static>)> {
         const SEARCHED: usize = 1 << 16;

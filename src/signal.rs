@@ -38,6 +38,11 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use signal_hook_registry::SigId;
 
 /// Completes at the first Ctrl-C (SIGINT) after this call. See [`unix::signal`] for what else that changes: without another listener,
 /// later ones no longer end the process.
@@ -58,6 +63,61 @@ pub fn ctrl_c() -> impl Future<Output = io::Result<()>> + Send {
             Some(()) => Ok(()),
             None => Err(io::Error::other("the runtime that listened for Ctrl-C has shut down")),
         }
+    }
+}
+
+/// Ctrl-C for an event loop that ends its runs with it: a listener, and a way out for a person when the loop does not answer.
+///
+/// The loop may be stuck in a poll, or not be running at all. The signal's default effect is gone since the first listener; so the
+/// [`UNANSWERED_MAX`]th signal that nobody has answered gives it back, and the process ends. Not the second: a signal to a group of processes may
+/// come twice, once directly and once forwarded by a parent.
+///
+/// - G4: the action counts, and at the limit calls `signal` and `raise`; all three are async-signal-safe. The count goes back to zero when the loop
+///   answers.
+pub(crate) struct CtrlC {
+    signal: unix::Signal,
+    /// Raised by the action, reset by [`answered`](CtrlC::answered).
+    unanswered: Arc<AtomicUsize>,
+    action: SigId,
+}
+
+/// So many times Ctrl-C without an answer end the process.
+const UNANSWERED_MAX: usize = 3;
+
+impl CtrlC {
+    /// Listens from now on. Must be called inside a runtime, as [`unix::signal`].
+    pub(crate) fn listen() -> io::Result<CtrlC> {
+        let kind = unix::SignalKind::interrupt();
+        let signal = unix::signal(kind)?;
+        let unanswered = Arc::new(AtomicUsize::new(0));
+        let count = unanswered.clone();
+        let number = kind.as_raw_value();
+        let give_up = move || {
+            // Ordering: Relaxed: a counter; it publishes nothing.
+            if count.fetch_add(1, Relaxed) + 1 >= UNANSWERED_MAX {
+                // SAFETY: sets the default disposition, which runs no code of this process (G4).
+                unsafe { libc::signal(number, libc::SIG_DFL) };
+                // SAFETY: delivered when this handler returns (G4).
+                unsafe { libc::raise(number) };
+            }
+        };
+        // SAFETY: G4. The action owns what it uses.
+        let action = unsafe { signal_hook_registry::register(number, give_up) }?;
+        Ok(CtrlC { signal, unanswered, action })
+    }
+
+    /// The next Ctrl-C, which counts as answered. `None`: the runtime has shut down.
+    pub(crate) async fn recv(&mut self) -> Option<()> {
+        let received = self.signal.recv().await;
+        // Ordering: Relaxed: a counter. One that comes at this very moment is counted or forgotten; either is right for a person's key.
+        self.unanswered.store(0, Relaxed);
+        received
+    }
+}
+
+impl Drop for CtrlC {
+    fn drop(&mut self) {
+        signal_hook_registry::unregister(self.action);
     }
 }
 

@@ -158,19 +158,6 @@ impl Registry {
         lines
     }
 
-    /// Name and spawn location of every task in the list, the one spawned last first.
-    pub(crate) fn labels(&self) -> Vec<(Option<String>, &'static Location<'static>)> {
-        let read = |task: NonNull<Header>| {
-            // SAFETY: the reference made by `references`.
-            let label = unsafe { &task.as_ref().label };
-            let read = (label.name().map(str::to_owned), label.location());
-            // SAFETY: as above; it is given up.
-            unsafe { release(task) };
-            read
-        };
-        self.references().into_iter().map(read).collect()
-    }
-
     /// Name and spawn location of the task at `address`, if it is among the `limit` tasks that were spawned last. The lock is held for the
     /// search, which is for reports only.
     pub(crate) fn find(&self, address: usize, limit: usize) -> Option<(Option<String>, &'static Location<'static>)> {
