@@ -46,6 +46,7 @@ use crate::error::{LoopClosed, LoopRunning, RunError, StillRunning};
 use crate::loom::Arc;
 use crate::report::{self, Exception};
 use crate::runtime::{LoopHandle, RestoreHandler, Runtime};
+use crate::scheduler::executor::Executor;
 use crate::scheduler::iteration::Exit;
 use crate::scheduler::worker::Worker;
 use crate::scheduler::{LoopShared, Shared, current, signal};
@@ -455,7 +456,8 @@ impl EventLoop {
         })
     }
 
-    /// Runs a closure that may block on the loop's pool of threads; see [`spawn_blocking`](crate::spawn_blocking).
+    /// Runs a closure that may block on the loop's pool of threads, or on the
+    /// [default executor](EventLoop::set_default_executor); see [`spawn_blocking`](crate::spawn_blocking).
     ///
     /// # Errors
     ///
@@ -474,7 +476,36 @@ impl EventLoop {
         T: Send + 'static,
     {
         let spawn = Spawn::at(Location::caller());
-        self.with_worker("run_in_executor", |worker| worker.shared().spawn_blocking_or_cancel(f, spawn))
+        self.with_worker("run_in_executor", |worker| worker.shared().spawn_on_default_executor(f, spawn))
+    }
+
+    /// As [`run_in_executor`](EventLoop::run_in_executor), on threads of the program's own.
+    ///
+    /// # Errors
+    ///
+    /// [`LoopClosed`].
+    #[track_caller]
+    pub fn run_in_executor_on<F, T>(&self, executor: &dyn Executor, f: F) -> Result<Task<T>, LoopClosed>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let spawn = Spawn::at(Location::caller());
+        self.with_worker("run_in_executor_on", |worker| worker.shared().spawn_on_executor(executor, f, spawn))
+    }
+
+    /// Has [`run_in_executor`](EventLoop::run_in_executor) use `executor` from now on; `None`: the loop's own pool again. Other functions, as
+    /// [`spawn_blocking`](crate::spawn_blocking), stay with the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`LoopClosed`].
+    pub fn set_default_executor(&self, executor: Option<std::sync::Arc<dyn Executor>>) -> Result<(), LoopClosed> {
+        let before = self.with_worker("set_default_executor", |worker| {
+            std::mem::replace(&mut *worker.shared().executor.lock(), executor)
+        })?;
+        drop(before);
+        Ok(())
     }
 
     /// The loop's clock: [`now`](crate::now). Legal on a closed loop.
@@ -540,6 +571,8 @@ impl LoopCell {
         self.shared.abort_tasks();
         owned.worker.run_until_closed(false);
         drop(owned.worker);
+        let executor = self.shared.executor.lock().take();
+        drop(executor);
         owned.runtime.end_event_loop();
     }
 }

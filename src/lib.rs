@@ -71,6 +71,8 @@ pub use runner::Runner;
 #[cfg(not(eddies_loom))]
 pub use runtime::{Builder, EnterGuard, LoopHandle, Runtime, block_in_place};
 #[cfg(not(eddies_loom))]
+pub use scheduler::executor::Executor;
+#[cfg(not(eddies_loom))]
 pub use spawn::{
     TaskBuilder, YieldNow, all_tasks, run, spawn, spawn_blocking, spawn_local, try_spawn_blocking, yield_now,
 };

@@ -24,6 +24,7 @@ pub(crate) mod callback;
 pub(crate) mod clock;
 pub(crate) mod current;
 pub(crate) mod drowse;
+pub(crate) mod executor;
 pub(crate) mod home;
 pub(crate) mod iteration;
 pub(crate) mod monitor;
@@ -106,6 +107,8 @@ pub(crate) struct Shared {
     in_use: AtomicUsize,
     pub(crate) sleep: Arc<Sleep>,
     pub(crate) blocking: blocking::Pool<Job>,
+    /// Takes an event loop's jobs in place of the blocking pool. Any thread sets and reads it.
+    pub(crate) executor: Mutex<Option<Arc<dyn executor::Executor>>>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) seats: Seats,
     pub(crate) settings: Settings,
@@ -285,6 +288,7 @@ impl Shared {
                 in_use: AtomicUsize::new(settings.workers),
                 sleep,
                 blocking,
+                executor: Mutex::new(None),
                 monitor,
                 seats: Seats::new(seats),
                 settings,

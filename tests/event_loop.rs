@@ -732,6 +732,42 @@ fn far_deadlines_are_legal() {
 }
 
 #[test]
+fn an_executor_of_the_programs_own_takes_the_jobs() {
+    struct Named(mpsc::Sender<Box<dyn FnOnce() + Send>>);
+    impl eddies::Executor for Named {
+        fn execute(&self, job: Box<dyn FnOnce() + Send>) {
+            self.0.send(job).unwrap();
+        }
+    }
+    let (send, jobs) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+    let thread = thread::Builder::new().name("mine".to_owned());
+    let thread = thread.spawn(move || jobs.into_iter().take(2).for_each(|job| job())).unwrap();
+    let event_loop = new();
+    event_loop.set_default_executor(Some(Arc::new(Named(send)))).unwrap();
+    let name = event_loop.run_in_executor(|| thread::current().name().map(str::to_owned)).unwrap();
+    assert_eq!(event_loop.run_until_complete(name).unwrap().unwrap().as_deref(), Some("mine"));
+    let panics = event_loop.run_in_executor(|| panic!("in the job")).unwrap();
+    assert!(matches!(event_loop.run_until_complete(panics).unwrap(), Err(TaskError::Panicked(_))));
+    thread.join().unwrap();
+    event_loop.set_default_executor(None).unwrap();
+    let name = event_loop.run_in_executor(|| thread::current().name().map(str::to_owned)).unwrap();
+    assert_ne!(event_loop.run_until_complete(name).unwrap().unwrap().as_deref(), Some("mine"));
+}
+
+#[test]
+fn a_job_that_an_executor_drops_is_cancelled() {
+    struct Black;
+    impl eddies::Executor for Black {
+        fn execute(&self, job: Box<dyn FnOnce() + Send>) {
+            drop(job);
+        }
+    }
+    let event_loop = new();
+    let job = event_loop.run_in_executor_on(&Black, || unreachable!()).unwrap();
+    assert!(matches!(event_loop.run_until_complete(job).unwrap(), Err::<(), _>(TaskError::Cancelled(_))));
+}
+
+#[test]
 fn the_executor_ends_within_its_time_and_refuses_afterwards() {
     let event_loop = new();
     let (go_on, gone_on) = mpsc::channel::<()>();

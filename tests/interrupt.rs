@@ -110,7 +110,7 @@ fn a_second_ctrl_c_ends_the_run_at_once_though_the_main_task_goes_on() {
     let refuses = has_refused.clone();
     let outcome = runner.run(async move {
         press_ctrl_c();
-        eddies::catch_cancel(pending::<()>()).await.unwrap_err();
+        let _ = eddies::catch_cancel(pending::<()>()).await.unwrap_err();
         refuses.set(true);
         press_ctrl_c();
         pending::<()>().await;
@@ -132,7 +132,7 @@ fn a_drain_waits_for_what_a_cancelled_task_still_does() {
     let cleans = is_clean.clone();
     let task = event_loop
         .create_local_task(async move {
-            eddies::catch_cancel(pending::<()>()).await.unwrap_err();
+            let _ = eddies::catch_cancel(pending::<()>()).await.unwrap_err();
             eddies::sleep(Duration::from_millis(2)).await;
             cleans.set(true);
         })

@@ -288,8 +288,8 @@ impl Shared {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (runnable, task) = task::spawn(Blocking(Some(f)), Unscheduled, spawn, false);
-        match self.blocking.submit(Job(runnable)) {
+        let (job, task) = Job::new(f, spawn);
+        match self.blocking.submit(job) {
             Ok(()) => {}
             Err(Rejected::Closed(job) | Rejected::Full(job)) => job.cancel(),
             Err(Rejected::NoThread(error, job)) => {
@@ -312,8 +312,8 @@ impl Shared {
             let f = of_job.lock().take().expect("the job runs once, and only if the pool took it");
             f()
         };
-        let (runnable, task) = task::spawn(Blocking(Some(job)), Unscheduled, spawn, false);
-        let refused = match self.blocking.submit(Job(runnable)) {
+        let (job, task) = Job::new(job, spawn);
+        let refused = match self.blocking.submit(job) {
             Ok(()) => return Ok(task),
             Err(Rejected::Closed(job) | Rejected::Full(job) | Rejected::NoThread(_, job)) => job,
         };
@@ -359,6 +359,18 @@ impl Schedule for Unscheduled {
 
 /// A task's Runnable as a job of the blocking pool.
 pub(crate) struct Job(Runnable);
+
+impl Job {
+    /// A job that calls `f`, and the task that gives its output.
+    pub(super) fn new<F, T>(f: F, spawn: Spawn) -> (Job, Task<T>)
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let (runnable, task) = task::spawn(Blocking(Some(f)), Unscheduled, spawn, false);
+        (Job(runnable), task)
+    }
+}
 
 impl blocking::Job for Job {
     type Description = Described;
