@@ -13,7 +13,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Instant;
 
 use super::LoopShared;
@@ -21,7 +21,7 @@ use super::call_timers::TimedCall;
 use super::worker::Worker;
 use crate::loom::Arc;
 use crate::report::{self, Exception};
-use crate::task::Spawn;
+use crate::task::{Context, Spawn};
 
 /// The future of a callback.
 struct Callback<F> {
@@ -35,7 +35,7 @@ impl<F> Unpin for Callback<F> {}
 impl<F: FnOnce()> Future for Callback<F> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<()> {
         if let Some(closure) = self.closure.take()
             && let Err(payload) = catch_unwind(AssertUnwindSafe(closure))
         {
@@ -55,6 +55,20 @@ impl LoopShared {
         let registered_at = Location::caller();
         let callback = Callback { closure: Some(callback), registered_at };
         self.spawn_callback(callback, Spawn::at(registered_at))
+    }
+
+    /// [`call_soon`](LoopShared::call_soon) for a callback that was registered elsewhere, where `context` was a copy of the current context, or that
+    /// was empty; it has waited for something until now.
+    pub(crate) fn call_soon_from(
+        self: &Arc<Self>,
+        callback: impl FnOnce() + Send + 'static,
+        registered_at: &'static Location<'static>,
+        context: Option<Context>,
+    ) -> bool {
+        // With nothing said it would be a copy of the context here.
+        let context = context.or_else(|| Context::inherited().map(|_| Context::new()));
+        let callback = Callback { closure: Some(callback), registered_at };
+        self.spawn_callback(callback, Spawn { context, ..Spawn::at(registered_at) })
     }
 }
 

@@ -179,6 +179,11 @@ impl Context {
         Context { values: Arc::new(Mutex::new(values)) }
     }
 
+    /// What a callback that is registered now gets: a copy of the current context, `None` if that is empty.
+    pub(crate) fn inherited() -> Option<Context> {
+        inherit()
+    }
+
     /// Calls `f` with this as the current context. Contexts nest; one may be entered by several threads at once.
     ///
     /// It is for code that does not wait. A future takes a context with it as a task:
