@@ -102,6 +102,8 @@ fn unlink(home: &LoopShared, registry: &Registry, task: TaskRef) -> bool {
 fn schedule_pinned(home: &LoopShared, runnable: Runnable) {
     let left = current::with_worker(|worker| match worker {
         Some(worker) if worker.sits_in(home) => {
+            // What another thread has sent by now came first.
+            worker.fetch_pinned();
             worker.schedule_local(runnable);
             None
         }
