@@ -20,6 +20,7 @@ mod label;
 pub(crate) mod registry;
 pub(crate) mod runnable;
 mod state;
+mod waits;
 mod waker;
 
 use std::future::Future;

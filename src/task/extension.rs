@@ -1,4 +1,5 @@
-//! What few tasks need, in an allocation of its own: a cancellation that was asked for with the scopes that may catch it, and context variables.
+//! What few tasks need, in an allocation of its own: a cancellation that was asked for with the scopes that may catch it, context variables, and
+//! which shared futures the task waits for.
 //!
 //! A task is born without an extension, unless it inherits a context. Whoever first has something to put there makes it: any thread that cancels the
 //! task, or the task itself. It lives as long as the cell.
@@ -12,6 +13,7 @@ use std::ptr;
 
 use super::cancellation::Cancellation;
 use super::context::Context;
+use super::waits::Waits;
 use crate::loom::Mutex;
 use crate::loom::atomic::AtomicPtr;
 use crate::loom::atomic::Ordering::{Acquire, Release};
@@ -22,6 +24,8 @@ pub(super) struct Extension {
     pub(super) cancellation: Mutex<Cancellation>,
     /// The task's context: `None` until it has one.
     pub(super) context: Mutex<Option<Context>>,
+    /// What it waits for, where that tells.
+    pub(super) waits: Mutex<Waits>,
 }
 
 /// The place for the extension in a task's header.

@@ -359,7 +359,8 @@ impl Hash for TaskHandle {
 }
 
 impl fmt::Debug for TaskHandle {
-    /// As Python prints a task: `<Task pending name="reader" spawned at src/main.rs:3:5>`.
+    /// As Python prints a task: `<Task pending name="reader" spawned at src/main.rs:3:5>`, and ` wait_for=…` where it awaits a
+    /// [`LoopFuture`](crate::LoopFuture).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.is_finished() && self.cancelling() > 0 {
             f.write_str("<Task cancelling")?;
@@ -369,7 +370,9 @@ impl fmt::Debug for TaskHandle {
         if let Some(name) = self.name() {
             write!(f, " name={name:?}")?;
         }
-        write!(f, " spawned at {}>", self.spawned_at())
+        write!(f, " spawned at {}", self.spawned_at())?;
+        self.show_waits(f)?;
+        f.write_str(">")
     }
 }
 
