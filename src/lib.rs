@@ -61,7 +61,7 @@ pub use error::{
 #[cfg(not(eddies_loom))]
 pub use event_loop::{CallHandle, EventLoop, ExceptionHandler, RemoteCallHandle, RemoteTask, ScopedCall, TimerHandle};
 #[cfg(not(eddies_loom))]
-pub use future::{When, wait};
+pub use future::{CallbackId, FutureError, InvalidState, LoopFuture, TaskPanic, When, ensure_future, shield, wait};
 pub use future::{as_completed, gather, try_gather};
 #[cfg(not(eddies_loom))]
 pub use policy::{get_event_loop, get_running_loop, new_event_loop, set_event_loop};

@@ -171,6 +171,37 @@ mod model {
         }
     }
 
+    /// A cell that is written once. The value is in one of the standard library's; a flag beside it lets loom see when it is written and looked
+    /// at, and show an old state to whoever looks without being ordered after the write.
+    #[derive(Debug)]
+    pub(crate) struct OnceLock<T> {
+        value: std::sync::OnceLock<T>,
+        is_set: atomic::AtomicBool,
+    }
+
+    impl<T> OnceLock<T> {
+        pub(crate) fn new() -> Self {
+            OnceLock { value: std::sync::OnceLock::new(), is_set: atomic::AtomicBool::new(false) }
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            // Ordering: Acquire pairs with the Release in `set`, as in the standard library's.
+            if self.is_set.load(atomic::Ordering::Acquire) { self.value.get() } else { None }
+        }
+
+        pub(crate) fn set(&self, value: T) -> Result<(), T> {
+            self.value.set(value)?;
+            // Ordering: Release pairs with the Acquire in `get`.
+            self.is_set.store(true, atomic::Ordering::Release);
+            Ok(())
+        }
+
+        pub(crate) fn take(&mut self) -> Option<T> {
+            self.is_set = atomic::AtomicBool::new(false);
+            self.value.take()
+        }
+    }
+
     /// A point that the threads of a model pass in every order.
     ///
     /// loom decides which orders to try by the last access to an atomic alone. A thread that loads an atomic and then writes it hides,

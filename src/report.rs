@@ -23,6 +23,8 @@ use crate::loom::Mutex;
 pub enum ExceptionKind {
     /// A task's future panicked, and its handle was dropped or never asked.
     Task,
+    /// A future was answered with an error, and the last handle to it was dropped without anybody having read it.
+    Future,
     /// The destructor of a future, or of an output nobody asked for, panicked.
     Drop,
     /// A waker, called because of an event, a due timer or a finished task, panicked.
@@ -121,9 +123,22 @@ impl Exception {
         self.task.as_deref()
     }
 
-    /// Where the task concerned was spawned, or the callback registered.
+    /// Where the task concerned was spawned, the future made, or the callback registered.
     pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
         self.location
+    }
+}
+
+impl Exception {
+    fn show_unread(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("future")?;
+        if let Some(name) = &self.task {
+            write!(f, " of task `{name}`")?;
+        }
+        if let Some(location) = self.location {
+            write!(f, " made at {location}")?;
+        }
+        write!(f, ": nobody read its error: {}", self.message)
     }
 }
 
@@ -138,6 +153,7 @@ impl fmt::Display for Exception {
             ExceptionKind::Destroyed => return self.fmt_destroyed(f),
             ExceptionKind::Handler | ExceptionKind::Custom => return f.write_str(&self.message),
             ExceptionKind::Loop => return write!(f, "event loop: {}", self.message),
+            ExceptionKind::Future => return self.show_unread(f),
         }
         if let Some(name) = &self.task {
             write!(f, " `{name}`")?;

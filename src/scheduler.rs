@@ -205,6 +205,11 @@ impl LoopShared {
         }
     }
 
+    /// The runtime that the loop is one of, unless it is gone. Any thread.
+    pub(crate) fn runtime(&self) -> Option<Arc<Shared>> {
+        self.shared.upgrade()
+    }
+
     /// Wakes the owner, which the caller has claimed (S-c).
     fn notify(&self, notice: Notice) {
         if self.parker.notify(notice) {

@@ -196,7 +196,7 @@ fn time_that_is_not_needed_is_not_waited_for() {
 
 #[test]
 fn no_tasks_are_a_mistake_told_at_the_call() {
-    let payload = catch_unwind(|| wait::<(), Task<()>>([], When::All, None)).unwrap_err();
+    let payload = catch_unwind(|| wait::<Task<()>>([], When::All, None)).unwrap_err();
     assert!(payload.downcast_ref::<&str>().unwrap().contains("was given no tasks"));
 }
 

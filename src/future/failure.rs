@@ -1,0 +1,253 @@
+//! What can become of a future other than a value, and what can be wrong with answering one.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Cancelled, TaskError, panic_text};
+use crate::loom::Mutex;
+use crate::report;
+
+/// Why a [`LoopFuture`](crate::LoopFuture) gives no value.
+///
+/// It can be cloned, since everybody who awaits the future gets it. Its text is that of the error which the future was given; [`source`] gives
+/// that error's cause, and [`FutureError::downcast_ref`] the error itself.
+///
+/// [`source`]: Error::source
+///
+/// ```
+/// use eddies::{FutureError, LoopFuture};
+///
+/// eddies::run(async {
+///     let future = LoopFuture::<u32>::new();
+///     assert!(matches!(future.result(), Err(FutureError::NotReady)));
+///     future.set_error("the disk is full").unwrap();
+///     assert_eq!(future.await.unwrap_err().to_string(), "the disk is full");
+/// });
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum FutureError {
+    /// The future, or its task, was cancelled.
+    Cancelled(Cancelled),
+    /// The future was answered with an error.
+    Failed(Arc<dyn Error + Send + Sync + 'static>),
+    /// The future's task panicked.
+    Panicked(TaskPanic),
+    /// The future has no answer yet: it is pending.
+    NotReady,
+    /// A task awaited its own future, which would never have been answered.
+    AwaitsItself,
+}
+
+impl FutureError {
+    /// Whether the future was cancelled.
+    ///
+    /// ```
+    /// eddies::run(async {
+    ///     let future = eddies::LoopFuture::<u32>::new();
+    ///     future.cancel("no longer needed");
+    ///     assert!(future.result().unwrap_err().is_cancelled());
+    /// });
+    /// ```
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, FutureError::Cancelled(_))
+    }
+
+    /// Whether it is what became of the future, and not a mistake of who asked. A cancellation is no failure, as in asyncio.
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self, FutureError::Failed(_) | FutureError::Panicked(_))
+    }
+
+    /// The error that the future was answered with, if it is of this type.
+    ///
+    /// ```
+    /// eddies::run(async {
+    ///     let future = eddies::LoopFuture::<u32>::new();
+    ///     future.set_error("x".parse::<u32>().unwrap_err()).unwrap();
+    ///     let error = future.await.unwrap_err();
+    ///     assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
+    /// });
+    /// ```
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        match self {
+            FutureError::Failed(error) => error.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FutureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FutureError::Cancelled(cancelled) => cancelled.fmt(f),
+            FutureError::Failed(error) => error.fmt(f),
+            FutureError::Panicked(panic) => panic.fmt(f),
+            FutureError::NotReady => f.write_str("the future has no result yet: await it, or ask `is_finished` first"),
+            FutureError::AwaitsItself => f.write_str(
+                "a task awaits its own future, which is ready only when the task is finished: that would be never",
+            ),
+        }
+    }
+}
+
+impl Error for FutureError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            FutureError::Failed(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<TaskError> for FutureError {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Cancelled(cancelled) => FutureError::Cancelled(cancelled),
+            TaskError::Panicked(payload) => FutureError::Panicked(TaskPanic::new(payload)),
+        }
+    }
+}
+
+impl From<FutureError> for std::io::Error {
+    fn from(error: FutureError) -> Self {
+        std::io::Error::other(error)
+    }
+}
+
+/// A task's panic, as everybody who awaits its future sees it.
+///
+/// ```
+/// eddies::run(async {
+///     let future = eddies::spawn(async { if true { panic!("no luck") } }).share();
+///     match future.await {
+///         Err(eddies::FutureError::Panicked(panic)) => assert_eq!(panic.message(), "no luck"),
+///         other => unreachable!("{other:?}"),
+///     }
+/// });
+/// ```
+#[derive(Clone)]
+pub struct TaskPanic(Arc<Payload>);
+
+struct Payload {
+    message: String,
+    /// Taken by the first who asks for it. Any thread.
+    payload: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl TaskPanic {
+    fn new(payload: Box<dyn Any + Send>) -> Self {
+        let message = panic_text(&*payload).to_owned();
+        TaskPanic(Arc::new(Payload { message, payload: Mutex::new(Some(payload)) }))
+    }
+
+    /// The panic's message.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The payload, for [`resume_unwind`](std::panic::resume_unwind). There is one for all that share the future: the first who asks gets it.
+    ///
+    /// ```
+    /// # eddies::run(async {
+    /// # let future = eddies::spawn(async { if true { panic!("no luck") } }).share();
+    /// # let Err(eddies::FutureError::Panicked(panic)) = future.await else { unreachable!() };
+    /// let payload = panic.take_payload().unwrap();
+    /// assert_eq!(payload.downcast_ref::<&str>(), Some(&"no luck"));
+    /// assert!(panic.take_payload().is_none());
+    /// # });
+    /// ```
+    pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
+        self.0.payload.lock().take()
+    }
+}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        let payload = self.payload.lock().take();
+        if let Some(payload) = payload {
+            report::drop_payload(payload);
+        }
+    }
+}
+
+impl fmt::Debug for TaskPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TaskPanic").field(&self.message()).finish()
+    }
+}
+
+impl fmt::Display for TaskPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the task panicked: {}", self.message())
+    }
+}
+
+/// A future was to be answered that takes no answer; what it was to be given comes back.
+///
+/// ```
+/// eddies::run(async {
+///     let future = eddies::LoopFuture::new();
+///     future.set_result(1).unwrap();
+///     let error = future.set_result(2).unwrap_err();
+///     assert_eq!(error.to_string(), "the future has a result already");
+///     assert_eq!(error.into_value(), 2);
+/// });
+/// ```
+pub struct InvalidState<V> {
+    why: Refusal,
+    value: V,
+}
+
+/// Why an answer is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    HasValue,
+    HasError,
+    IsCancelled,
+    OfTask,
+}
+
+impl<V> InvalidState<V> {
+    pub(super) fn new(why: Refusal, value: V) -> Self {
+        InvalidState { why, value }
+    }
+
+    /// What the future was to be given.
+    pub fn into_value(self) -> V {
+        self.value
+    }
+
+    /// Whether the reason is that the future stands for a task, which alone answers it.
+    ///
+    /// ```
+    /// eddies::run(async {
+    ///     let future = eddies::spawn(async { 1 }).share();
+    ///     assert!(future.set_result(2).unwrap_err().is_of_task());
+    ///     assert_eq!(future.await.unwrap(), 1);
+    /// });
+    /// ```
+    pub fn is_of_task(&self) -> bool {
+        self.why == Refusal::OfTask
+    }
+}
+
+impl<V> fmt::Debug for InvalidState<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InvalidState").field("why", &self.why).finish_non_exhaustive()
+    }
+}
+
+impl<V> fmt::Display for InvalidState<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.why {
+            Refusal::HasValue => "the future has a result already",
+            Refusal::HasError => "the future has an error already",
+            Refusal::IsCancelled => "the future was cancelled",
+            Refusal::OfTask => "the future is a task's: its result is what the task returns, and cannot be set",
+        })
+    }
+}
+
+impl<V> Error for InvalidState<V> {}
