@@ -595,6 +595,16 @@ fn trap_062_cancelling_what_a_task_awaits_is_no_request_to_the_task() {
         assert!(error.is_cancelled());
         assert_eq!((task.state(), task.cancelled()), (TaskState::Done, false));
         assert_eq!(task.task().unwrap().cancelling(), 0);
+
+        // Where its errors are those of its future, the task counts as cancelled: asyncio's way.
+        let inner = LoopFuture::<u32>::new();
+        let theirs = inner.clone();
+        let task = spawn(async move { Ok::<_, FutureError>(theirs.await? + 1) }).try_share();
+        awaited(&inner).await;
+        inner.cancel("only the inner");
+        assert_eq!((&task).await.unwrap_err().to_string(), "cancelled: only the inner");
+        assert_eq!((task.state(), task.cancelled()), (TaskState::Cancelled, true));
+        assert_eq!(task.task().unwrap().cancelling(), 0);
     });
 }
 

@@ -110,6 +110,28 @@ impl From<TaskError> for FutureError {
     }
 }
 
+impl From<Cancelled> for FutureError {
+    fn from(cancelled: Cancelled) -> Self {
+        FutureError::Cancelled(cancelled)
+    }
+}
+
+impl FutureError {
+    /// What it means to answer with `error`. One that tells of another future's or task's end is taken for what it says, so that it can be passed on:
+    /// a cancellation stays one, as in asyncio.
+    pub(super) fn of(error: Box<dyn Error + Send + Sync>) -> Self {
+        let error = match error.downcast::<FutureError>() {
+            Ok(error) if error.is_failure() || error.is_cancelled() => return *error,
+            Ok(error) => error,
+            Err(error) => match error.downcast::<Cancelled>() {
+                Ok(cancelled) => return FutureError::Cancelled(*cancelled),
+                Err(error) => error,
+            },
+        };
+        FutureError::Failed(error.into())
+    }
+}
+
 impl From<FutureError> for std::io::Error {
     fn from(error: FutureError) -> Self {
         std::io::Error::other(error)

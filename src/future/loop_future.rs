@@ -383,9 +383,11 @@ impl<T: Send + Sync + 'static> LoopFuture<T> {
 
     /// Answers with an error: the future is done, and has failed. asyncio's `set_exception`.
     ///
+    /// An error becomes [`FutureError::Failed`]. A [`FutureError`] or [`Cancelled`] is passed on as it is.
+    ///
     /// # Errors
     ///
-    /// Like [`set_result`](LoopFuture::set_result); the error comes back.
+    /// Like [`set_result`](LoopFuture::set_result); the error comes back, as a [`FutureError`].
     ///
     /// ```
     /// eddies::run(async {
@@ -396,16 +398,16 @@ impl<T: Send + Sync + 'static> LoopFuture<T> {
     /// });
     /// ```
     #[doc(alias = "set_exception")]
-    pub fn set_error<E>(&self, error: E) -> Result<(), InvalidState<Arc<dyn Error + Send + Sync>>>
+    pub fn set_error<E>(&self, error: E) -> Result<(), InvalidState<FutureError>>
     where
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let error: Arc<dyn Error + Send + Sync> = error.into().into();
+        let error = FutureError::of(error.into());
         if self.cell.task.is_some() {
             return Err(InvalidState::new(Refusal::OfTask, error));
         }
-        match self.answer(Err(FutureError::Failed(error))) {
-            Err(Err(FutureError::Failed(error))) => Err(InvalidState::new(self.refusal(), error)),
+        match self.answer(Err(error)) {
+            Err(Err(error)) => Err(InvalidState::new(self.refusal(), error)),
             _ => Ok(()),
         }
     }

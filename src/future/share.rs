@@ -35,7 +35,8 @@ where
     E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
 {
     /// As [`share`](Task::share), but an `Err` that the task returns is the future's error, as an exception is in asyncio: who awaits the
-    /// future gets it as [`FutureError::Failed`], and if nobody does it is reported.
+    /// future gets it as [`FutureError::Failed`], and if nobody does it is reported. A [`FutureError`] or [`Cancelled`](crate::Cancelled) that the task
+    /// passes on with `?` is taken for what it says: a task that ends because what it awaited was cancelled counts as cancelled.
     ///
     /// # Panics
     ///
@@ -50,7 +51,7 @@ where
     #[track_caller]
     pub fn try_share(self) -> LoopFuture<T> {
         LoopFuture::of_task_with(self, here("Task::try_share"), |output| {
-            output?.map_err(|error| FutureError::Failed(error.into().into()))
+            output?.map_err(|error| FutureError::of(error.into()))
         })
     }
 }
