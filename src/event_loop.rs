@@ -50,7 +50,7 @@ use crate::scheduler::executor::Executor;
 use crate::scheduler::iteration::Exit;
 use crate::scheduler::worker::Worker;
 use crate::scheduler::{LoopShared, Shared, current, signal};
-use crate::task::{Spawn, Task, TaskHandle};
+use crate::task::{Context as TaskContext, Spawn, Task, TaskHandle};
 
 /// An event loop of the calling thread: runs callbacks, tasks and timers while one of the `run_` methods is called, and only then.
 ///
@@ -263,6 +263,41 @@ impl EventLoop {
         }
     }
 
+    /// Runs exactly one iteration, without waiting for anything: what is ready now runs, and what that makes ready does not. For tests that
+    /// go step by step; the same as [`stop`](EventLoop::stop) followed by [`run_forever`](EventLoop::run_forever).
+    ///
+    /// # Errors
+    ///
+    /// As [`run_forever`](EventLoop::run_forever).
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    ///
+    /// let event_loop = eddies::EventLoop::new()?;
+    /// let steps = Rc::new(Cell::new(0));
+    /// let count = steps.clone();
+    /// drop(event_loop.create_local_task(async move {
+    ///     for n in 1..=3 {
+    ///         count.set(n);
+    ///         eddies::yield_now().await;
+    ///     }
+    /// })?);
+    /// event_loop.run_once()?;
+    /// assert_eq!(steps.get(), 1);
+    /// event_loop.run_once()?;
+    /// assert_eq!(steps.get(), 2);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn run_once(&self) -> Result<(), RunError> {
+        let run = self.begin_run("run_once", Location::caller())?;
+        self.stop();
+        match run.worker.run_iterations(|| false) {
+            Exit::Interrupted => Err(RunError::Interrupted),
+            Exit::Stopped | Exit::Complete => Ok(()),
+        }
+    }
+
     fn begin_run(&self, operation: &'static str, at: &'static Location<'static>) -> Result<Run<'_>, RunError> {
         if self.is_running() {
             return Err(RunError::AlreadyRunning);
@@ -449,7 +484,22 @@ impl EventLoop {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let spawn = Spawn::at(Location::caller());
+        self.create_local_task_in(None, future, Location::caller())
+    }
+
+    /// [`create_local_task`](EventLoop::create_local_task) in `context` itself; `None`: in a copy of the current one.
+    pub(crate) fn create_local_task_in<F>(
+        &self,
+        context: Option<&TaskContext>,
+        future: F,
+        at: &'static Location<'static>,
+    ) -> Result<Task<F::Output>, LoopClosed>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let mut spawn = Spawn::at(at);
+        spawn.context = context.cloned();
         self.with_worker("create_local_task", |worker| {
             worker.fetch_pinned();
             worker.spawn_local(future, spawn)

@@ -16,11 +16,12 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::panic::resume_unwind;
+use std::panic::{Location, resume_unwind};
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
+use crate::Context;
 use crate::error::{LoopClosed, LoopRunning, RunError, TaskError};
 use crate::event_loop::EventLoop;
 use crate::policy;
@@ -129,6 +130,8 @@ pub struct Runner {
     /// Whether the thread's policy was told of the loop.
     is_set: Cell<bool>,
     catches_interrupts: Cell<bool>,
+    /// What the main tasks run in, one after the other: what one of them has set, the next one sees.
+    context: Context,
 }
 
 impl Runner {
@@ -151,7 +154,7 @@ impl Runner {
     /// ```
     pub fn with_loop(event_loop: EventLoop) -> Runner {
         let catches_interrupts = Cell::new(thread::current().name() == Some("main"));
-        Runner { event_loop, is_set: Cell::new(false), catches_interrupts }
+        Runner { event_loop, is_set: Cell::new(false), catches_interrupts, context: Context::current().copy() }
     }
 
     /// The runner's loop.
@@ -164,7 +167,8 @@ impl Runner {
         self.catches_interrupts.set(is_on);
     }
 
-    /// Runs `main` as a task of the loop, and gives its output. The thread's policy is told of the loop.
+    /// Runs `main` as a task of the loop, and gives its output. The thread's policy is told of the loop. The main tasks of a runner share one
+    /// [`Context`].
     ///
     /// At the first Ctrl-C the main task is [cancelled](crate::Task::cancel); once it has ended so, this is [`RunError::Interrupted`]. If it ends with an output all the
     /// same, that is given.
@@ -189,7 +193,7 @@ impl Runner {
         if !self.event_loop.is_closed() && !self.is_set.replace(true) {
             policy::set_event_loop(Some(self.event_loop.clone()));
         }
-        let mut task = self.event_loop.create_local_task(main)?;
+        let mut task = self.event_loop.create_local_task_in(Some(&self.context), main, Location::caller())?;
         let interrupts = Rc::new(Cell::new(0_u32));
         if self.catches_interrupts.get() {
             // Without a listener Ctrl-C has its default effect, which is no reason not to run.

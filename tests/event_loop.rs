@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use eddies::sync::oneshot;
-use eddies::{EventLoop, Exception, ExceptionKind, LoopRunning, RunError, Runtime, TaskError};
+use eddies::{ContextVar, EventLoop, Exception, ExceptionKind, LoopRunning, RunError, Runtime, TaskError};
 
 type Log = Rc<RefCell<Vec<&'static str>>>;
 
@@ -26,8 +26,7 @@ fn note(log: &Log, entry: &'static str) -> impl FnOnce() + 'static {
 
 /// One iteration, with whatever is ready.
 fn run_once(event_loop: &EventLoop) {
-    event_loop.stop();
-    event_loop.run_forever().unwrap();
+    event_loop.run_once().unwrap();
 }
 
 /// Has the loop's exceptions written down instead of printed.
@@ -786,4 +785,78 @@ fn the_executor_ends_within_its_time_and_refuses_afterwards() {
     assert_eq!(event_loop.run_until_complete(job).unwrap().unwrap(), 5);
     let refused = event_loop.run_in_executor(|| 6).unwrap();
     assert!(matches!(event_loop.run_until_complete(refused).unwrap(), Err(TaskError::Cancelled(_))));
+}
+
+#[test]
+fn trap_051_a_callback_sees_the_context_of_its_registration_and_changes_its_own() {
+    static REQUEST: ContextVar<u32> = ContextVar::new("request");
+    let (event_loop, seen) = (new(), Arc::new(Mutex::new(Vec::new())));
+    let look = |name: &'static str| {
+        let seen = seen.clone();
+        move || {
+            seen.lock().unwrap().push((name, REQUEST.get()));
+            REQUEST.set(99);
+        }
+    };
+    let (soon, later, remote, shared) = (look("soon"), look("later"), look("remote"), look("shared"));
+    let inner = event_loop.clone();
+    let after = event_loop
+        .create_local_task(async move {
+            REQUEST.set(1);
+            inner.call_soon(soon).unwrap();
+            inner.call_later(Duration::ZERO, later).unwrap();
+            inner.handle().call_soon_threadsafe(remote).unwrap();
+            REQUEST.set(2);
+            let context = eddies::Context::new();
+            let other = context.clone();
+            inner.call_soon(move || other.run(shared)).unwrap();
+            eddies::sleep(Duration::from_millis(2)).await;
+            (REQUEST.get(), context.get(&REQUEST))
+        })
+        .unwrap();
+    let after = event_loop.run_until_complete(after).unwrap().unwrap();
+    assert_eq!(after, (Some(2), Some(99)), "the task's own context is untouched, the one given is shared");
+    let mut seen = seen.lock().unwrap().clone();
+    seen.sort();
+    assert_eq!(seen, [("later", Some(1)), ("remote", Some(1)), ("shared", None), ("soon", Some(1))]);
+}
+
+#[test]
+fn under_virtual_time_an_hour_of_timers_takes_none_and_keeps_its_order() {
+    let event_loop = Runtime::builder().virtual_time(true).build_event_loop().unwrap();
+    let (log, began) = (Log::default(), event_loop.time());
+    event_loop.call_later(Duration::from_secs(3600), note(&log, "1 h")).unwrap();
+    event_loop.call_later(Duration::from_secs(60), note(&log, "1 min")).unwrap();
+    event_loop.call_later(Duration::from_nanos(1), note(&log, "1 ns")).unwrap();
+    let again = log.clone();
+    drop(event_loop.create_local_task(async move {
+        eddies::sleep(Duration::from_secs(61)).await;
+        again.borrow_mut().push("61 s");
+    }));
+    let handle = event_loop.handle();
+    event_loop.call_later(Duration::from_secs(3601), move || handle.stop()).unwrap();
+    let machine = Instant::now();
+    event_loop.run_forever().unwrap();
+    assert_eq!(*log.borrow(), ["1 ns", "1 min", "61 s", "1 h"]);
+    assert_eq!(event_loop.time() - began, Duration::from_secs(3601));
+    assert!(machine.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_virtual_clock_waits_for_jobs_of_other_executors() {
+    struct ThreadPerJob;
+    impl eddies::Executor for ThreadPerJob {
+        fn execute(&self, job: Box<dyn FnOnce() + Send>) {
+            thread::spawn(job);
+        }
+    }
+    let event_loop = Runtime::builder().virtual_time(true).build_event_loop().unwrap();
+    let (go_on, gone_on) = mpsc::channel::<()>();
+    let job = event_loop.run_in_executor_on(&ThreadPerJob, move || gone_on.recv().unwrap()).unwrap();
+    event_loop.call_later(Duration::from_secs(60), || panic!("the clock must not jump past the job")).unwrap();
+    let began = event_loop.time();
+    let releaser = thread::spawn(move || go_on.send(()).unwrap());
+    event_loop.run_until_complete(job).unwrap().unwrap();
+    releaser.join().unwrap();
+    assert_eq!(event_loop.time(), began);
 }

@@ -224,3 +224,12 @@ fn the_third_unanswered_ctrl_c_ends_the_process() {
     assert_eq!(output.status.signal(), Some(libc::SIGINT), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("two are survived"));
 }
+
+#[test]
+fn the_main_tasks_of_a_runner_share_one_context() {
+    static USER: eddies::ContextVar<&str> = eddies::ContextVar::new("user");
+    let runner = Runner::new().unwrap();
+    runner.run(async { drop(USER.set("ann")) }).unwrap();
+    assert_eq!(runner.run(async { USER.get() }), Ok(Some("ann")));
+    assert_eq!(USER.get(), None, "outside of it nothing was set");
+}

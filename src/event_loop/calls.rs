@@ -62,7 +62,8 @@ impl EventLoop {
     /// Has the loop call `callback` in its next iteration, after everything that is queued already: in the order of the registrations, each
     /// once. It is never called from inside of this.
     ///
-    /// A panic in it is told to the exception handler, and the loop goes on.
+    /// A panic in it is told to the exception handler, and the loop goes on. It runs in a copy of the current [`Context`](crate::Context), made now; for
+    /// another one, register `move || context.run(callback)`. asyncio's arguments are what the closure captures.
     ///
     /// # Errors
     ///
