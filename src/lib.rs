@@ -46,6 +46,8 @@ mod scheduler {
 pub mod signal;
 #[cfg(not(eddies_loom))]
 mod spawn;
+#[cfg(not(eddies_loom))]
+pub mod streams;
 pub mod sync;
 mod task;
 #[cfg(not(eddies_loom))]

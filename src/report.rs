@@ -41,6 +41,8 @@ pub enum ExceptionKind {
     Custom,
     /// The event loop itself met an error of the operating system and went on.
     Loop,
+    /// The handler of a connection answered with an error, or bytes that were written to a connection could not be sent.
+    Connection,
 }
 
 /// A panic or an error that no caller can be given.
@@ -154,6 +156,7 @@ impl fmt::Display for Exception {
             ExceptionKind::Handler | ExceptionKind::Custom => return f.write_str(&self.message),
             ExceptionKind::Loop => return write!(f, "event loop: {}", self.message),
             ExceptionKind::Future => return self.show_unread(f),
+            ExceptionKind::Connection => return write!(f, "connection: {}", self.message),
         }
         if let Some(name) = &self.task {
             write!(f, " `{name}`")?;

@@ -31,7 +31,7 @@ mod oneshot;
 mod queues;
 mod semaphore;
 mod shelf;
-mod wait_list;
+pub(crate) mod wait_list;
 
 pub use barrier::Barrier;
 pub use channel::{Receiver, Sender, UnboundedSender, channel, unbounded_channel};

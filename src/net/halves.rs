@@ -144,6 +144,11 @@ impl<S: StreamSocket> OwnedWriteHalf<S> {
         reunite(read, self)
     }
 
+    /// The stream, to be held weakly (N3).
+    pub(crate) fn share(&self) -> &Arc<S> {
+        &self.stream
+    }
+
     /// Drops the half without ending the write direction: the peer reads an end of the stream only when the read half is dropped too.
     pub fn forget(mut self) {
         self.ends_stream = false;
