@@ -342,7 +342,7 @@ impl<R: AsyncRead + Unpin> StreamReader<R> {
     }
 
     /// The lines as a stream, each as [`readline`](StreamReader::readline) gives it: asyncio's `async for line in reader`. It ends with the
-    /// connection, or after an error of it; a line that is too long is an item of it, and does not end it.
+    /// connection, or after an error of it; a line that is too long is an item of it, and does not end it. (The `lines` of `AsyncBufReadExt` knows no limit.)
     ///
     /// ```
     /// use eddies::streams::StreamReader;
@@ -350,11 +350,11 @@ impl<R: AsyncRead + Unpin> StreamReader<R> {
     ///
     /// eddies::run(async {
     ///     let mut reader = StreamReader::new(&b"one\ntwo\nthree"[..]);
-    ///     let lines: Vec<_> = reader.lines().map(|line| line.unwrap().len()).collect().await;
+    ///     let lines: Vec<_> = reader.line_stream().map(|line| line.unwrap().len()).collect().await;
     ///     assert_eq!(lines, [4, 4, 5]);
     /// });
     /// ```
-    pub fn lines(&mut self) -> Lines<'_, R> {
+    pub fn line_stream(&mut self) -> Lines<'_, R> {
         Lines { reader: self, search: Search::default(), is_over: false }
     }
 }

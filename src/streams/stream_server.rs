@@ -15,7 +15,7 @@
 //!
 //! What it deliberately does not do: end handlers. A connection is over when its writer is; what a handler does beyond that is its own.
 
-use std::error::Error;
+use std::any::Any;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -118,24 +118,26 @@ where
     ServerBuilder::new().serve_unix(path, handler).await
 }
 
-/// What the handler of a connection may answer with: `()`, or a `Result<(), E>`.
+/// What the handler of a connection may answer with: `()`, or a `Result<(), E>` whose error can be displayed.
 ///
-/// An error goes to the exception handler, with the address of the peer; but a [`TaskError::Cancelled`], which says that somebody wanted the
+/// An error goes to the exception handler, with the address of the peer. Only a [`TaskError::Cancelled`], which says that somebody wanted the
 /// end, is silent.
 pub trait HandlerOutcome {
-    /// What went wrong, if anything has.
-    fn failure(self) -> Option<Box<dyn Error + Send + Sync>>;
+    /// What went wrong, if anything has, for the exception handler.
+    fn failure(self) -> Option<String>;
 }
 
 impl HandlerOutcome for () {
-    fn failure(self) -> Option<Box<dyn Error + Send + Sync>> {
+    fn failure(self) -> Option<String> {
         None
     }
 }
 
-impl<E: Into<Box<dyn Error + Send + Sync>>> HandlerOutcome for Result<(), E> {
-    fn failure(self) -> Option<Box<dyn Error + Send + Sync>> {
-        self.err().map(Into::into)
+impl<E: fmt::Display + 'static> HandlerOutcome for Result<(), E> {
+    fn failure(self) -> Option<String> {
+        let error = self.err()?;
+        let is_cancelled = (&error as &dyn Any).downcast_ref().is_some_and(TaskError::is_cancelled);
+        (!is_cancelled).then(|| error.to_string())
     }
 }
 
@@ -400,11 +402,8 @@ where
         let task = crate::TaskBuilder::new().name(name.clone());
         // A panic is told by the task, and drops the writer, which closes the connection.
         drop(task.spawn(async move {
-            let failure = handler(reader, writer).await.failure();
-            let is_cancelled =
-                |error: &(dyn Error + 'static)| error.downcast_ref().is_some_and(TaskError::is_cancelled);
-            if let Some(error) = failure.filter(|error| !is_cancelled(&**error)) {
-                let text = format!("the handler of the {name} failed: {error}");
+            if let Some(failure) = handler(reader, writer).await.failure() {
+                let text = format!("the handler of the {name} failed: {failure}");
                 report::report(&Exception::new(ExceptionKind::Connection, text));
             }
         }));
