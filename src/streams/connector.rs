@@ -335,7 +335,7 @@ mod tests {
                 if script.lock().unwrap().begun.len() == 3 { Poll::Ready(()) } else { Poll::Pending }
             });
             all_begun.await;
-            assert_eq!(script.lock().unwrap().dropped, []);
+            assert!(script.lock().unwrap().dropped.is_empty());
             drop(race);
         });
         assert_eq!(watched.lock().unwrap().dropped, [1, 2, 3]);

@@ -11,14 +11,14 @@ use eddies::Exception;
 use eddies::io::{AsyncRead, AsyncWrite};
 
 /// Gives these pieces, one with each read, then the end. An empty piece is a wait: Pending once.
-pub struct Pieces(VecDeque<Vec<u8>>);
+pub(crate) struct Pieces(VecDeque<Vec<u8>>);
 
 impl Pieces {
-    pub fn of(pieces: &[&str]) -> Pieces {
+    pub(crate) fn of(pieces: &[&str]) -> Pieces {
         Pieces(pieces.iter().map(|piece| piece.as_bytes().to_vec()).collect())
     }
 
-    pub fn cut(bytes: &[u8], lens: impl IntoIterator<Item = usize>) -> Pieces {
+    pub(crate) fn cut(bytes: &[u8], lens: impl IntoIterator<Item = usize>) -> Pieces {
         let (mut pieces, mut rest) = (VecDeque::new(), bytes);
         for len in lens {
             let piece = rest.split_off(..len.min(rest.len())).unwrap();
@@ -48,7 +48,7 @@ impl AsyncRead for Pieces {
 
 /// A sink that takes as many bytes as it was opened for.
 #[derive(Clone, Default)]
-pub struct Valve(Arc<Mutex<ValveState>>);
+pub(crate) struct Valve(Arc<Mutex<ValveState>>);
 
 #[derive(Default)]
 struct ValveState {
@@ -68,19 +68,19 @@ impl Valve {
         waker.inspect(Waker::wake_by_ref);
     }
 
-    pub fn open(&self, bytes: usize) {
+    pub(crate) fn open(&self, bytes: usize) {
         self.change(|state| state.open = state.open.saturating_add(bytes));
     }
 
-    pub fn break_down(&self) {
+    pub(crate) fn break_down(&self) {
         self.change(|state| state.is_broken = true);
     }
 
-    pub fn taken(&self) -> Vec<u8> {
+    pub(crate) fn taken(&self) -> Vec<u8> {
         self.0.lock().unwrap().taken.clone()
     }
 
-    pub fn is_ended(&self) -> bool {
+    pub(crate) fn is_ended(&self) -> bool {
         self.0.lock().unwrap().is_ended
     }
 }
@@ -112,7 +112,7 @@ impl AsyncWrite for Valve {
 }
 
 /// Runs `future` on a runtime of two workers; the answer is its output, and every exception that was reported by the end of the runtime.
-pub fn run_heard<T>(future: impl Future<Output = T>) -> (T, Vec<Exception>) {
+pub(crate) fn run_heard<T>(future: impl Future<Output = T>) -> (T, Vec<Exception>) {
     let (tell, hear) = mpsc::channel();
     let runtime = eddies::Runtime::builder()
         .workers(2)
@@ -126,18 +126,18 @@ pub fn run_heard<T>(future: impl Future<Output = T>) -> (T, Vec<Exception>) {
 
 /// Polls once; the future must not be ready.
 #[track_caller]
-pub fn assert_waits(future: Pin<&mut impl Future>) {
+pub(crate) fn assert_waits(future: Pin<&mut impl Future>) {
     assert!(future.poll(&mut Context::from_waker(Waker::noop())).is_pending(), "nothing is there to be ready for");
 }
 
 /// Yields until it is so.
-pub async fn until(mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         eddies::yield_now().await;
     }
 }
 
 /// Bytes that tell their place, so that a lost, doubled or misplaced piece shows.
-pub fn pattern(len: usize) -> Vec<u8> {
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect()
 }

@@ -79,6 +79,20 @@ fn the_end_of_one_direction_leaves_the_other() {
     });
 }
 
+/// Answers with how many bytes came, and their sum; `most`: the bytes that the reader had at once.
+async fn count(mut reader: StreamReader, writer: StreamWriter, most: &AtomicUsize) -> io::Result<()> {
+    let (mut sum, mut len) = (0_u64, 0);
+    loop {
+        let piece = reader.read(1000).await?;
+        most.fetch_max(reader.buffered() + piece.len(), Ordering::Relaxed);
+        len += piece.len();
+        sum += piece.iter().map(|&byte| u64::from(byte)).sum::<u64>();
+        if piece.is_empty() {
+            return Ok(writer.write(format!("{len} {sum}").as_bytes())?);
+        }
+    }
+}
+
 #[test]
 fn a_big_transfer_is_held_up_by_its_reader_and_keeps_little() {
     const LEN: usize = 16 * 1024 * 1024;
@@ -93,18 +107,7 @@ fn a_big_transfer_is_held_up_by_its_reader_and_keeps_little() {
                 let (go, most) = (gone.clone(), seen.clone());
                 async move {
                     go.wait().await;
-                    let mut reader = reader;
-                    let (mut sum, mut len) = (0_u64, 0);
-                    loop {
-                        let piece = reader.read(1000).await?;
-                        most.fetch_max(reader.buffered() + piece.len(), Ordering::Relaxed);
-                        len += piece.len();
-                        sum += piece.iter().map(|&byte| u64::from(byte)).sum::<u64>();
-                        if piece.is_empty() {
-                            writer.write(format!("{len} {sum}").as_bytes())?;
-                            return io::Result::Ok(());
-                        }
-                    }
+                    count(reader, writer, &most).await
                 }
             })
             .await
