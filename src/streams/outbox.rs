@@ -148,7 +148,7 @@ struct OutboxState<W> {
     entry: Option<Entry>,
 }
 
-/// What is to be done when the lock is free again, in the order of the fields.
+/// What is to be done when the lock is free again.
 #[must_use]
 struct Aftermath<W> {
     is_severed: bool,
@@ -494,6 +494,11 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Outbox<W> {
     /// Not under the lock.
     fn finish(self: &Arc<Self>, after: Aftermath<W>) {
         let Aftermath { is_severed, sink, entry, wakes, report, starts_pump } = after;
+        // First, since what follows calls code of the user, which may panic.
+        if starts_pump {
+            let pump = PumpFuture { outbox: self.clone(), is_done: false };
+            drop(crate::TaskBuilder::new().name("stream writer").spawn(pump));
+        }
         if let (true, Some(wire)) = (is_severed, &self.wire) {
             wire.sever();
         }
@@ -502,10 +507,6 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Outbox<W> {
         wakes.wake();
         if let Some(exception) = report {
             report::report(&exception);
-        }
-        if starts_pump {
-            let pump = PumpFuture { outbox: self.clone(), is_done: false };
-            drop(crate::TaskBuilder::new().name("stream writer").spawn(pump));
         }
     }
 

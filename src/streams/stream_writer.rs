@@ -12,6 +12,7 @@ use super::stream_errors::{LimitsReversed, NotWritten};
 use crate::io::AsyncWrite;
 use crate::loom::Arc;
 use crate::net::{OwnedWriteHalf, StreamSocket, tcp};
+use crate::report::{self, ExceptionKind};
 
 /// Writes without waiting, and waits where it is asked to: asyncio's `StreamWriter`, over any [`AsyncWrite`].
 ///
@@ -241,7 +242,8 @@ impl<W: AsyncWrite + Unpin + Send + 'static> StreamWriter<W> {
         self.outbox.wire()?.with(f)
     }
 
-    /// The stream, once it has taken everything that was written. It is not closed.
+    /// The stream, once it has taken everything that was written. It is not closed. A server does not count it any more;
+    /// [`upgrade`](super::upgrade) keeps its place.
     ///
     /// # Errors
     ///
@@ -292,7 +294,8 @@ where
 
 impl<W: AsyncWrite + Unpin + Send + 'static> Drop for StreamWriter<W> {
     fn drop(&mut self) {
-        self.outbox.abandon();
+        // The stream's own code runs here, maybe in the midst of a panic.
+        report::catch(ExceptionKind::Drop, || self.outbox.abandon());
     }
 }
 

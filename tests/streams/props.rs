@@ -80,6 +80,11 @@ impl Valve {
         self.0.lock().unwrap().taken.clone()
     }
 
+    /// How many hold it.
+    pub(crate) fn users(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         self.0.lock().unwrap().is_ended
     }

@@ -274,6 +274,99 @@ fn waits_are_cancel_safe() {
     });
 }
 
+/// Many tasks on four workers write through one writer, while the sink takes a little at a time: each call's bytes stay together and in
+/// the order of its task, whoever sends them.
+#[test]
+fn writes_of_many_tasks_stay_whole_and_in_order() {
+    const TASKS: u8 = 8;
+    const ROUNDS: u16 = 400;
+    let runtime = eddies::Runtime::builder().workers(4).build().unwrap();
+    let taken = runtime.block_on(async {
+        let (valve, writer) = valve_and_writer();
+        writer.set_write_buffer_limits(Some(200), Some(50)).unwrap();
+        let writer = Arc::new(writer);
+        let tap = valve.clone();
+        let opener = eddies::spawn(async move {
+            for bytes in (1..23).cycle() {
+                tap.open(bytes);
+                eddies::yield_now().await;
+            }
+        });
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|task| {
+                let writer = writer.clone();
+                eddies::spawn(async move {
+                    for round in 0..ROUNDS {
+                        let [high, low] = round.to_be_bytes();
+                        writer.write(&[task, high, low, task]).unwrap();
+                        if round % 4 == 0 {
+                            writer.drain().await.unwrap();
+                        } else {
+                            eddies::yield_now().await;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        writer.close();
+        writer.wait_closed().await.unwrap();
+        opener.abort();
+        valve.taken()
+    });
+    let mut next = [0; TASKS as usize];
+    assert_eq!(taken.len(), 4 * usize::from(TASKS) * usize::from(ROUNDS));
+    for record in taken.chunks(4) {
+        let [task, high, low, again] = record else { panic!("a torn record: {record:?}") };
+        assert_eq!((task, u16::from_be_bytes([*high, *low])), (again, next[usize::from(*task)]));
+        next[usize::from(*task)] += 1;
+    }
+}
+
+/// Whatever is under way on other threads when it is aborted: everybody wakes, and the sink goes.
+#[test]
+fn an_abort_at_any_moment_wakes_everybody() {
+    let runtime = eddies::Runtime::builder().workers(4).build().unwrap();
+    runtime.block_on(async {
+        for round in 0..300_usize {
+            let (valve, writer) = valve_and_writer();
+            writer.set_write_buffer_limits(Some(20), Some(0)).unwrap();
+            let writer = Arc::new(writer);
+            let tasks: Vec<_> = (0..3)
+                .map(|_| {
+                    let writer = writer.clone();
+                    eddies::spawn(
+                        async move { while writer.write(b"12345678").is_ok() && writer.drain().await.is_ok() {} },
+                    )
+                })
+                .collect();
+            let waits = writer.clone();
+            let closed = eddies::spawn(async move { waits.wait_closed().await });
+            for _ in 0..round % 17 {
+                valve.open(7);
+                eddies::yield_now().await;
+            }
+            match round % 3 {
+                0 => writer.abort(),
+                1 => valve.break_down(),
+                _ => {
+                    valve.open(usize::MAX);
+                    writer.close();
+                }
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            let answer = closed.await.unwrap();
+            assert_eq!(answer.is_err(), round % 3 == 1, "{answer:?}");
+            drop(writer);
+            until(|| valve.users() == 1).await;
+        }
+    });
+}
+
 /// A sink whose flush, too, has to wait.
 struct Slow {
     valve: Valve,
