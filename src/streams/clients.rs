@@ -18,17 +18,15 @@ use crate::sync::wait_list::{Wait, WaitList, Waiter, Wakes};
 
 /// A connection, seen from its server.
 pub(super) trait Client: Send + Sync {
-    fn close(self: Arc<Self>);
-    fn abort(self: Arc<Self>);
+    fn ask(self: Arc<Self>, ask: Ask);
 }
 
 impl<W: AsyncWrite + Unpin + Send + 'static> Client for Outbox<W> {
-    fn close(self: Arc<Self>) {
-        Outbox::close(&self);
-    }
-
-    fn abort(self: Arc<Self>) {
-        Outbox::abort(&self);
+    fn ask(self: Arc<Self>, ask: Ask) {
+        match ask {
+            Ask::Close => self.close(),
+            Ask::Abort => self.abort(),
+        }
     }
 }
 
@@ -37,15 +35,6 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Client for Outbox<W> {
 pub(super) enum Ask {
     Close,
     Abort,
-}
-
-impl Ask {
-    pub(super) fn of(self, client: Arc<dyn Client>) {
-        match self {
-            Ask::Close => client.close(),
-            Ask::Abort => client.abort(),
-        }
-    }
 }
 
 /// What a server, its accepting tasks and its connections share.
@@ -120,7 +109,7 @@ impl Clients {
             })
             .collect();
         drop(state);
-        clients.into_iter().for_each(|client| ask.of(client));
+        clients.into_iter().for_each(|client| client.ask(ask));
     }
 
     pub(super) async fn wait_gone(&self) {

@@ -12,11 +12,11 @@
 //! ```
 //!
 //! - O1: whoever polls the connection has taken it out of the mutex, with the front of what is kept, and puts both back: no code of the user
-//!   runs under the lock, and one polls at a time. It is out for one poll only, and who has put it back looks for work. So who finds it
-//!   out may go; the pump, which must not, is woken when it is back.
+//!   runs under the lock, and one polls at a time. It is out for one poll only, and who has put it back looks for work, so who finds it
+//!   out may go.
 //! - O2: what was written first is sent first: front before back, and nothing is tried past what is kept.
-//! - O3: while there is a pump, it alone polls: a poll of another would take its waker's place in the connection. A poll without a pump that is
-//!   Pending starts one (outside a runtime, where none can be, the next call tries again).
+//! - O3: while there is a pump, it alone polls: a poll of another would take its waker's place in the connection, and the pump never finds the
+//!   connection out. A poll without a pump that is Pending starts one, when the connection is back (outside a runtime, where none can be, the next call tries again).
 //! - O4: once over, the connection is gone (or goes when it is put back), nobody waits, and nothing is kept.
 //! - O5: bytes are lost in silence only by `abort`. Any other loss is told by the next call of the writer, or, when there is no writer any more,
 //!   to the exception handler.
@@ -24,13 +24,16 @@
 //! Rejected: a task for each writer for as long as it lives, which every write has to wake. A waker of our own that polls the connection where it
 //! is woken: that may be in the midst of anything, under the lock of a TLS stream for example.
 
+mod pump;
+mod until;
+
 use std::any::Any;
-use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+use self::pump::{PumpFuture, Taken, Work};
+use self::until::{UntilDrained, UntilOver};
 use super::clients::{Client, Entry};
 use super::stream_errors::{LimitsReversed, NotWritten, SharedError};
 use crate::error::NoRuntime;
@@ -38,8 +41,7 @@ use crate::io::AsyncWrite;
 use crate::loom::{Arc, Mutex, Weak};
 use crate::net::StreamSocket;
 use crate::report::{self, Exception, ExceptionKind};
-use crate::scheduler::current;
-use crate::sync::wait_list::{Wait, WaitList, Waiter, Wakes};
+use crate::sync::wait_list::{Wait, WaitList, Wakes};
 
 /// High and low mark of a new writer.
 const MARKS: Marks = Marks { high: 64 * 1024, low: 16 * 1024 };
@@ -102,8 +104,6 @@ enum Ending {
 struct Pump {
     /// Put in at its polls.
     waker: Option<Waker>,
-    /// Whether it found the connection out, and has to be woken when that is back (O1).
-    is_barred: bool,
 }
 
 /// See the top of the file. Any thread.
@@ -249,121 +249,6 @@ impl<W> OutboxState<W> {
     }
 }
 
-/// What the connection is polled for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
-    Send,
-    Flush,
-    End,
-}
-
-/// The connection and the front, taken out (O1). Put back when dropped, also when a poll panics.
-struct Taken<'a, W: AsyncWrite + Unpin + Send + 'static> {
-    outbox: &'a Arc<Outbox<W>>,
-    /// In until the drop.
-    sink: Option<W>,
-    front: Vec<u8>,
-    sent: usize,
-    work: Work,
-    /// What the poll answered; `None` when it did not.
-    answer: Option<Poll<io::Result<()>>>,
-}
-
-impl<W: AsyncWrite + Unpin + Send + 'static> Taken<'_, W> {
-    /// Does the work, once; whether that was Pending.
-    fn poll(mut self, cx: &mut Context<'_>) -> bool {
-        let Some(sink) = self.sink.as_mut().map(Pin::new) else { return false };
-        let answer = match self.work {
-            Work::Send => sink.poll_write(cx, &self.front[self.sent..]).map(|answer| {
-                self.sent += written(answer)?;
-                Ok(())
-            }),
-            Work::Flush => sink.poll_flush(cx),
-            Work::End => sink.poll_close(cx),
-        };
-        self.answer(answer)
-    }
-
-    /// Sends of `bytes` what the connection takes without waiting; nothing else is kept. The rest is.
-    fn send(mut self, bytes: &[u8]) {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let Some(mut sink) = self.sink.as_mut().map(Pin::new) else { return };
-        let mut rest = bytes;
-        let answer = loop {
-            if rest.is_empty() {
-                self.work = Work::Flush;
-                break sink.as_mut().poll_flush(cx);
-            }
-            match sink.as_mut().poll_write(cx, rest).map(written) {
-                Poll::Ready(Ok(len)) => rest = &rest[len..],
-                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
-                Poll::Pending => break Poll::Pending,
-            }
-        };
-        (self.front, self.sent) = (rest.to_vec(), 0);
-        self.answer(answer);
-    }
-
-    fn answer(mut self, answer: Poll<io::Result<()>>) -> bool {
-        // To wait, it needs a runtime, and here is none: that says nothing about the connection.
-        let needs_runtime = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<NoRuntime>());
-        let answer = match answer {
-            Poll::Ready(Err(error)) if needs_runtime(&error) => Poll::Pending,
-            answer => answer,
-        };
-        let is_pending = answer.is_pending();
-        self.answer = Some(answer);
-        is_pending
-    }
-}
-
-/// An answer of `poll_write`, where 0 bytes are an error.
-fn written(answer: io::Result<usize>) -> io::Result<usize> {
-    answer.and_then(|len| if len == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(len) })
-}
-
-impl<W: AsyncWrite + Unpin + Send + 'static> Drop for Taken<'_, W> {
-    fn drop(&mut self) {
-        let mut after = Aftermath::new();
-        let mut state = self.outbox.state.lock();
-        if state.is_over {
-            // Ended while it was out.
-            after.sink = self.sink.take();
-        } else {
-            state.sink = self.sink.take();
-            if self.sent == self.front.len() {
-                self.front.clear();
-                self.sent = 0;
-            }
-            (state.front, state.sent) = (std::mem::take(&mut self.front), self.sent);
-            state.buffered = state.front.len() - state.sent + state.back.len();
-            state.is_unflushed |= self.work == Work::Send;
-            match self.answer.take() {
-                None => {
-                    state.end(Some(io::Error::other("the code of the connection panicked")), &mut after);
-                }
-                Some(Poll::Ready(Err(error))) => state.end(Some(error), &mut after),
-                Some(Poll::Ready(Ok(()))) if self.work == Work::Flush => state.is_unflushed = false,
-                Some(Poll::Ready(Ok(()))) if self.work == Work::End => state.ending = Ending::Sent,
-                Some(Poll::Ready(Ok(()))) => {}
-                Some(Poll::Pending) if state.pump.is_none() && current::runtime("").is_ok() => {
-                    state.pump = Some(Pump::default());
-                    after.starts_pump = true;
-                }
-                Some(Poll::Pending) => {}
-            }
-            state.settle(&mut after);
-        }
-        if let Some(pump) = &mut state.pump
-            && std::mem::take(&mut pump.is_barred)
-        {
-            after.wake(pump.waker.take());
-        }
-        drop(state);
-        self.outbox.finish(after);
-    }
-}
-
 /// Who asks for the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asker {
@@ -409,7 +294,7 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Outbox<W> {
             *place = Some(entry);
         });
         if let Some(ask) = asked {
-            ask.of(client);
+            client.ask(ask);
         }
     }
 
@@ -472,12 +357,7 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Outbox<W> {
         } else {
             Work::End
         };
-        let Some(sink) = state.sink.take() else {
-            if let Some(pump) = &mut state.pump {
-                pump.is_barred = true;
-            }
-            return None;
-        };
+        let sink = state.sink.take()?;
         if state.sent == state.front.len() {
             state.front.clear();
             if state.front.capacity() > KEPT_MAX {
@@ -665,115 +545,44 @@ impl<W> Drop for Outbox<W> {
     }
 }
 
-/// The pump's task.
-struct PumpFuture<W: AsyncWrite + Unpin + Send + 'static> {
-    outbox: Arc<Outbox<W>>,
-    is_done: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::FutureExt;
+    use std::pin::Pin;
 
-impl<W: AsyncWrite + Unpin + Send + 'static> Future for PumpFuture<W> {
-    type Output = ();
+    /// A sink that never takes anything.
+    struct Blocked;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            {
-                let mut state = self.outbox.state.lock();
-                if !state.has_work() {
-                    state.pump = None;
-                    drop(state);
-                    self.is_done = true;
-                    return Poll::Ready(());
-                }
-                state.pump.get_or_insert_default().waker = Some(cx.waker().clone());
-            }
-            let waits = match self.outbox.take_out(Asker::Pump) {
-                Some(taken) => taken.poll(cx),
-                // Over by now, or out: then the one who puts it back wakes this task.
-                None => self.outbox.state.lock().has_work(),
-            };
-            if waits {
-                return Poll::Pending;
-            }
+    impl AsyncWrite for Blocked {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
         }
     }
-}
 
-impl<W: AsyncWrite + Unpin + Send + 'static> Drop for PumpFuture<W> {
-    /// Aborted, by the end of the runtime for example, or panicked.
-    fn drop(&mut self) {
-        if self.is_done {
-            return;
-        }
-        self.outbox.change(|state, after| {
-            state.pump = None;
-            let cut = (!state.is_flushed()).then(|| io::Error::other("the task that sends was aborted"));
-            state.end(cut, after);
+    /// Nothing in the connection would wake it: the abort does.
+    #[test]
+    fn the_pump_ends_with_the_connection() {
+        crate::run(async {
+            let outbox = Outbox::new(Blocked, None);
+            outbox.write(b"x").unwrap();
+            while outbox.state.lock().pump.as_ref().is_some_and(|pump| pump.waker.is_none()) {
+                crate::yield_now().await;
+            }
+            assert_eq!(Arc::strong_count(&outbox), 2, "ours and the pump's");
+            outbox.abort();
+            while Arc::strong_count(&outbox) > 1 {
+                crate::yield_now().await;
+            }
+            assert!(outbox.wait_closed().now_or_never().is_some());
         });
-    }
-}
-
-/// A wait for room.
-struct UntilDrained<W>(PhantomData<fn(W)>);
-
-impl<W> UntilDrained<W> {
-    fn answer(state: &mut OutboxState<W>) -> Option<Result<(), NotWritten>> {
-        if state.is_over {
-            return state.refusal().map(Err);
-        }
-        (!state.is_paused).then_some(Ok(()))
-    }
-}
-
-impl<W> Waiter for UntilDrained<W> {
-    type State = OutboxState<W>;
-    type Grant = ();
-    type Output = Result<(), NotWritten>;
-
-    fn list(state: &mut OutboxState<W>) -> &mut WaitList<()> {
-        &mut state.drains
-    }
-
-    fn try_now(&mut self, state: &mut OutboxState<W>, _: &mut Wakes) -> Option<Self::Output> {
-        Self::answer(state)
-    }
-
-    /// There was room when it was granted, and so the wait is over, also when others have filled it since.
-    fn claim(&mut self, (): (), state: &mut OutboxState<W>, _: &mut Wakes) -> Self::Output {
-        Self::answer(state).unwrap_or(Ok(()))
-    }
-
-    fn left(&mut self, _: Option<()>, _: &mut OutboxState<W>, _: &mut Wakes) {
-        // All are told, so there is nothing to hand on.
-    }
-}
-
-/// A wait for the end.
-struct UntilOver<W>(PhantomData<fn(W)>);
-
-impl<W> UntilOver<W> {
-    fn answer(state: &mut OutboxState<W>) -> io::Result<()> {
-        state.told().map_or(Ok(()), Err)
-    }
-}
-
-impl<W> Waiter for UntilOver<W> {
-    type State = OutboxState<W>;
-    type Grant = ();
-    type Output = io::Result<()>;
-
-    fn list(state: &mut OutboxState<W>) -> &mut WaitList<()> {
-        &mut state.closes
-    }
-
-    fn try_now(&mut self, state: &mut OutboxState<W>, _: &mut Wakes) -> Option<io::Result<()>> {
-        state.is_over.then(|| Self::answer(state))
-    }
-
-    fn claim(&mut self, (): (), state: &mut OutboxState<W>, _: &mut Wakes) -> io::Result<()> {
-        Self::answer(state)
-    }
-
-    fn left(&mut self, _: Option<()>, _: &mut OutboxState<W>, _: &mut Wakes) {
-        // All are told, so there is nothing to hand on.
     }
 }

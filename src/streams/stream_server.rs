@@ -15,30 +15,29 @@
 //!
 //! What it deliberately does not do: end handlers. A connection is over when its writer is; what a handler does beyond that is its own.
 
+mod door;
+
 use std::any::Any;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::clients::{Ask, Clients, Entry};
+use self::door::{AnyDoor, Door, Listen};
+use super::clients::{Ask, Clients};
 use super::stream_errors::{NotServing, SharedError};
-use super::{DEFAULT_LIMIT, StreamReader, StreamWriter, of_socket};
+use super::{DEFAULT_LIMIT, StreamReader, StreamWriter};
 use crate::error::{NoRuntime, TaskError};
 use crate::io::AsyncWrite;
 use crate::loom::{Arc, Mutex};
-use crate::net::{
-    OwnedReadHalf, OwnedWriteHalf, StreamSocket, TcpListener, TcpStream, ToSocketAddrs, UnixListener, UnixStream,
-    lookup_host, tcp, unix,
-};
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, ToSocketAddrs, UnixListener, lookup_host, unix};
 use crate::report::{self, Exception, ExceptionKind};
 use crate::scheduler::current;
 use crate::sync::Event;
@@ -298,116 +297,6 @@ fn bound(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     }
     socket.bind(&address.into())?;
     Ok(socket)
-}
-
-/// A socket that listens: what TCP and Unix have in common.
-trait Listen: Sized + AsFd + Send + Sync + 'static {
-    type Stream: StreamSocket;
-
-    fn from_socket(socket: Socket) -> io::Result<Self>;
-    /// The next connection, and what its peer is called.
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, String)>>;
-    fn halves(stream: Self::Stream) -> (OwnedReadHalf<Self::Stream>, OwnedWriteHalf<Self::Stream>);
-}
-
-impl Listen for TcpListener {
-    type Stream = TcpStream;
-
-    fn from_socket(socket: Socket) -> io::Result<Self> {
-        TcpListener::from_std(socket.into())
-    }
-
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, String)>> {
-        let (stream, peer) = ready!(self.poll_accept(cx))?;
-        // It fails on a connection that is gone already, of which the first read will tell.
-        let _ = stream.set_nodelay(true);
-        Poll::Ready(Ok((stream, format!("connection of {peer}"))))
-    }
-
-    fn halves(stream: TcpStream) -> (tcp::OwnedReadHalf, tcp::OwnedWriteHalf) {
-        stream.into_split()
-    }
-}
-
-impl Listen for UnixListener {
-    type Stream = UnixStream;
-
-    fn from_socket(socket: Socket) -> io::Result<Self> {
-        UnixListener::from_std(socket.into())
-    }
-
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, String)>> {
-        self.poll_accept(cx).map_ok(|(stream, _peer)| (stream, "connection of a Unix socket".to_owned()))
-    }
-
-    fn halves(stream: UnixStream) -> (unix::OwnedReadHalf, unix::OwnedWriteHalf) {
-        stream.into_split()
-    }
-}
-
-/// A listening socket and its handler.
-struct Door<L, H> {
-    listener: L,
-    handler: Arc<H>,
-    limit: usize,
-}
-
-/// A [`Door`], whatever its types.
-trait AnyDoor: Send + Sync {
-    /// Accepts one connection and spawns its task.
-    fn poll_admit(&self, cx: &mut Context<'_>, clients: &Arc<Clients>) -> Poll<io::Result<()>>;
-    /// Refuses from now on.
-    fn shut(&self);
-}
-
-impl<L, H, Fut> AnyDoor for Door<L, H>
-where
-    L: Listen,
-    H: Fn(StreamReader<OwnedReadHalf<L::Stream>>, StreamWriter<OwnedWriteHalf<L::Stream>>) -> Fut
-        + Send
-        + Sync
-        + 'static,
-    Fut: Future<Output: HandlerOutcome> + Send + 'static,
-    OwnedWriteHalf<L::Stream>: AsyncWrite,
-{
-    fn poll_admit(&self, cx: &mut Context<'_>, clients: &Arc<Clients>) -> Poll<io::Result<()>> {
-        let entry = ready!(clients.poll_enter(cx));
-        let (stream, name) = ready!(self.listener.poll_next(cx))?;
-        self.begin(stream, name, entry);
-        Poll::Ready(Ok(()))
-    }
-
-    fn shut(&self) {
-        // Linux refuses from this call on, also while an accept of another thread holds the socket. Elsewhere it may be an error, and the close
-        // that follows does it.
-        let _ = SockRef::from(&self.listener.as_fd()).shutdown(std::net::Shutdown::Both);
-    }
-}
-
-impl<L, H> Door<L, H>
-where
-    L: Listen,
-    OwnedWriteHalf<L::Stream>: AsyncWrite,
-{
-    fn begin<Fut>(&self, stream: L::Stream, name: String, entry: Entry)
-    where
-        H: Fn(StreamReader<OwnedReadHalf<L::Stream>>, StreamWriter<OwnedWriteHalf<L::Stream>>) -> Fut
-            + Send
-            + Sync
-            + 'static,
-        Fut: Future<Output: HandlerOutcome> + Send + 'static,
-    {
-        let (reader, writer) = of_socket(L::halves(stream), self.limit, Some(entry));
-        let handler = self.handler.clone();
-        let task = crate::TaskBuilder::new().name(name.clone());
-        // A panic is told by the task, and drops the writer, which closes the connection.
-        drop(task.spawn(async move {
-            if let Some(failure) = handler(reader, writer).await.failure() {
-                let text = format!("the handler of the {name} failed: {failure}");
-                report::report(&Exception::new(ExceptionKind::Connection, text));
-            }
-        }));
-    }
 }
 
 /// One listening socket of a server.
@@ -683,63 +572,4 @@ impl Premises {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
-    use std::time::Instant;
-
-    fn premises() -> Arc<Premises> {
-        let state =
-            PremisesState { gates: Vec::new(), is_serving: true, is_closed: false, is_awaited: false, file: None };
-        Arc::new(Premises { state: Mutex::new(state), clients: Clients::new(1), closed: Event::new() })
-    }
-
-    /// Runs the accepting task over these answers of `accept`; the answer is how often it was polled, and what was reported.
-    fn accept(answers: Vec<io::Result<()>>) -> (usize, Vec<String>) {
-        let (tell, hear) = mpsc::channel();
-        let runtime = crate::Runtime::builder()
-            .workers(1)
-            .exception_handler(move |exception| drop(tell.send(exception.to_string())))
-            .build()
-            .unwrap();
-        let (mut answers, mut polls) = (answers.into_iter(), 0);
-        let premises = premises();
-        runtime.block_on(premises.accept_until_closed(|cx, _| {
-            polls += 1;
-            match answers.next() {
-                Some(answer) => Poll::Ready(answer),
-                None => {
-                    premises.close();
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                }
-            }
-        }));
-        (polls, hear.try_iter().collect())
-    }
-
-    #[test]
-    fn a_failing_accept_is_told_once_and_tried_again_after_pauses() {
-        const EMFILE: i32 = 24;
-        let failed = || Err(io::Error::from_raw_os_error(EMFILE));
-        let begin = Instant::now();
-        let (polls, heard) = accept(vec![Ok(()), failed(), failed(), Ok(()), Ok(()), failed()]);
-        assert_eq!(polls, 7, "each pause ends in one more try, and in no more");
-        assert_eq!(heard.len(), 2, "once, and once more after it had worked: {heard:?}");
-        assert!(heard[0].contains("accepting a connection") && heard[0].contains("os error 24"), "{heard:?}");
-        assert!(begin.elapsed() >= Duration::from_millis(5 + 10 + 5), "{:?}", begin.elapsed());
-    }
-
-    #[test]
-    fn a_close_ends_the_pause_after_a_failed_accept() {
-        let premises = premises();
-        crate::run(async {
-            let mut accepting =
-                pin!(premises.accept_until_closed(|_, _| Poll::Ready(Err(io::Error::other("no luck")))));
-            let mut poll = || accepting.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
-            assert!(poll().is_pending(), "it is in a pause");
-            premises.close();
-            assert!(poll().is_ready(), "and does not wait for its end");
-        });
-    }
-}
+mod tests;

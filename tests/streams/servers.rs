@@ -238,6 +238,16 @@ fn trap_121_who_waits_before_the_close_of_an_idle_server_wakes() {
         eddies::yield_now().await;
         server.close();
         early.await.unwrap();
+
+        // One where nothing else happens at the close.
+        let bound = Arc::new(ServerBuilder::new().start_serving(false).serve(ANY, echo).await.unwrap());
+        let waits = bound.clone();
+        let early = eddies::spawn(async move { waits.wait_closed().await });
+        let mut own = pin!(bound.wait_closed());
+        assert_waits(own.as_mut());
+        bound.close();
+        own.await;
+        early.await.unwrap();
         let answer = forever.await.unwrap();
         assert!(matches!(answer, Ok(()) | Err(NotServing::Closed)), "{answer:?}");
     });
@@ -320,8 +330,9 @@ fn abort_clients_ends_a_connection_whose_peer_does_not_read() {
         let server = start_server(ANY, move |_reader: StreamReader, mut writer: StreamWriter| {
             let tell = tell.clone();
             async move {
-                let begun = tell.clone();
-                let _ = begun.send(None);
+                let _ = tell.send(None);
+                // One piece, so that it waits for the connection to take it and not for room.
+                writer.set_write_buffer_limits(Some(usize::MAX), None).unwrap();
                 let written = writer.write_all(&vec![0; 64 * 1024 * 1024]).await;
                 let _ = tell.send(Some(written.is_err()));
             }
@@ -409,6 +420,35 @@ fn an_upgraded_connection_keeps_its_place_its_socket_and_what_was_read_ahead() {
         server.wait_closed().await;
         assert_eq!(reader.read_all().await.unwrap(), b"");
     });
+}
+
+#[test]
+fn what_a_server_asks_during_an_upgrade_is_asked_of_the_new_writer() {
+    let ((), heard) = run_heard(async {
+        let (begun, asked) = (Arc::new(Event::new()), Arc::new(Event::new()));
+        let (tell, wait) = (begun.clone(), asked.clone());
+        let server = start_server(ANY, move |reader: StreamReader, writer: StreamWriter| {
+            let (tell, wait) = (tell.clone(), wait.clone());
+            async move {
+                let (_reader, writer) = upgrade(reader, writer, async |source, sink, _| {
+                    tell.set();
+                    wait.wait().await;
+                    Ok((source, sink))
+                })
+                .await?;
+                assert!(writer.is_closing());
+                writer.wait_closed().await
+            }
+        })
+        .await
+        .unwrap();
+        let (mut reader, _writer) = open_connection(server.local_addrs()[0]).await.unwrap();
+        begun.wait().await;
+        server.close_clients();
+        asked.set();
+        assert_eq!(reader.read_all().await.unwrap(), b"");
+    });
+    assert_eq!(heard, []);
 }
 
 #[test]

@@ -447,12 +447,55 @@ fn a_connection_whose_code_panics_is_lost_and_nobody_waits_for_it() {
 #[test]
 fn outside_a_runtime_what_waits_is_kept_and_sent_by_the_next_call_inside() {
     let (valve, writer) = valve_and_writer();
-    writer.write(b"outside").unwrap();
-    assert_eq!(writer.write_buffer_size(), 7);
+    writer.write(b"out").unwrap();
+    assert_eq!(writer.write_buffer_size(), 3);
+    valve.open(5);
+    // The next call sends what it can, and keeps the order.
+    writer.write(b"side").unwrap();
+    assert_eq!((valve.taken(), writer.write_buffer_size()), (b"outsi".to_vec(), 2));
     eddies::run(async {
         valve.open(100);
         writer.close();
         writer.wait_closed().await.unwrap();
     });
     assert_eq!(valve.taken(), b"outside");
+}
+
+/// A sink that writes to its own writer, once.
+struct Recursive {
+    valve: Valve,
+    writer: Arc<std::sync::OnceLock<std::sync::Weak<StreamWriter<Recursive>>>>,
+}
+
+impl eddies::io::AsyncWrite for Recursive {
+    fn poll_write(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
+        if buf == b"first" {
+            self.writer.get().unwrap().upgrade().unwrap().write(b" second").unwrap();
+        }
+        std::pin::Pin::new(&mut self.valve).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_write_that_comes_while_another_sends_is_sent_after_it() {
+    eddies::run(async {
+        let (valve, own) = (Valve::default(), Arc::default());
+        valve.open(usize::MAX);
+        let writer = Arc::new(StreamWriter::new(Recursive { valve: valve.clone(), writer: Arc::clone(&own) }));
+        own.set(Arc::downgrade(&writer)).unwrap();
+        writer.write(b"first").unwrap();
+        assert_eq!(valve.taken(), b"first second");
+    });
 }
