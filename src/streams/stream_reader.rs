@@ -4,7 +4,8 @@
 //! itself: that is the back-pressure. What came stays in the buffer until an answer is complete.
 //!
 //! - E1: bytes leave the buffer in the same step in which they are answered with, so a dropped future loses none.
-//! - E2: after each read at most twice the limit lies in the buffer, but for what `readexactly` and `read_all` were asked for.
+//! - E2: after each read at most twice the limit lies in the buffer (or the limit and a separator, where that is more), but for what
+//!   `readexactly` and `read_all` were asked for.
 //! - E3: `bytes` is initialised over its whole length; what is buffered is `bytes[start..end]`.
 //!
 //! Rejected: `BufReader` of futures-util underneath: its buffer has a fixed size, and a line that does not fit leaves it before it is complete,
@@ -359,7 +360,7 @@ impl<R: AsyncRead + Unpin> StreamReader<R> {
     }
 }
 
-/// The stream of [`StreamReader::lines`].
+/// The stream of [`StreamReader::line_stream`].
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct Lines<'a, R> {

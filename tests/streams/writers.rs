@@ -274,6 +274,23 @@ fn waits_are_cancel_safe() {
     });
 }
 
+/// Writes numbered records of one task, with and without a wait.
+async fn write_records(writer: Arc<StreamWriter<Valve>>, task: u8, rounds: u16) {
+    for round in 0..rounds {
+        let [high, low] = round.to_be_bytes();
+        writer.write(&[task, high, low, task]).unwrap();
+        match round % 4 {
+            0 => writer.drain().await.unwrap(),
+            _ => eddies::yield_now().await,
+        }
+    }
+}
+
+/// Writes until it is refused.
+async fn write_on(writer: Arc<StreamWriter<Valve>>) {
+    while writer.write(b"12345678").is_ok() && writer.drain().await.is_ok() {}
+}
+
 /// Many tasks on four workers write through one writer, while the sink takes a little at a time: each call's bytes stay together and in
 /// the order of its task, whoever sends them.
 #[test]
@@ -292,22 +309,7 @@ fn writes_of_many_tasks_stay_whole_and_in_order() {
                 eddies::yield_now().await;
             }
         });
-        let tasks: Vec<_> = (0..TASKS)
-            .map(|task| {
-                let writer = writer.clone();
-                eddies::spawn(async move {
-                    for round in 0..ROUNDS {
-                        let [high, low] = round.to_be_bytes();
-                        writer.write(&[task, high, low, task]).unwrap();
-                        if round % 4 == 0 {
-                            writer.drain().await.unwrap();
-                        } else {
-                            eddies::yield_now().await;
-                        }
-                    }
-                })
-            })
-            .collect();
+        let tasks: Vec<_> = (0..TASKS).map(|task| eddies::spawn(write_records(writer.clone(), task, ROUNDS))).collect();
         for task in tasks {
             task.await.unwrap();
         }
@@ -334,14 +336,7 @@ fn an_abort_at_any_moment_wakes_everybody() {
             let (valve, writer) = valve_and_writer();
             writer.set_write_buffer_limits(Some(20), Some(0)).unwrap();
             let writer = Arc::new(writer);
-            let tasks: Vec<_> = (0..3)
-                .map(|_| {
-                    let writer = writer.clone();
-                    eddies::spawn(
-                        async move { while writer.write(b"12345678").is_ok() && writer.drain().await.is_ok() {} },
-                    )
-                })
-                .collect();
+            let tasks: Vec<_> = (0..3).map(|_| eddies::spawn(write_on(writer.clone()))).collect();
             let waits = writer.clone();
             let closed = eddies::spawn(async move { waits.wait_closed().await });
             for _ in 0..round % 17 {
