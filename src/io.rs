@@ -20,7 +20,18 @@
 //! # }
 //! ```
 //!
-//! [`Interest`] and [`Ready`] are the question and the answer of the sockets' `ready` methods.
+//! [`Interest`] and [`Ready`] are the question and the answer of the sockets' `ready` methods, and of [`AsyncFd`], which waits for any descriptor
+//! that the kernel can poll: pipes, terminals, timers, inotify, sockets of other crates.
+//!
+//! [`add_reader`] and [`add_writer`] are the same in asyncio's way: a callback that the running loop calls for as long as a descriptor is ready.
+
+mod async_fd;
+mod descriptor_error;
+mod watch;
+
+pub use async_fd::AsyncFd;
+pub use descriptor_error::DescriptorError;
+pub use watch::{add_reader, add_writer, remove_reader, remove_writer};
 
 pub use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
 

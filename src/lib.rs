@@ -47,6 +47,8 @@ pub mod signal;
 #[cfg(not(eddies_loom))]
 mod spawn;
 #[cfg(not(eddies_loom))]
+mod standing;
+#[cfg(not(eddies_loom))]
 pub mod streams;
 pub mod sync;
 mod task;

@@ -285,6 +285,15 @@ impl<S: AsRawFd> IoSource<S> {
         }
     }
 
+    /// Registers the object now, if it is not yet, with the reactor of the calling worker: a fault shows here, and not at the first wait.
+    ///
+    /// # Errors
+    ///
+    /// The thread is inside no runtime, the object cannot be waited for, or the runtime has shut down.
+    pub(crate) fn register(&self) -> io::Result<()> {
+        self.registration(None).map(drop)
+    }
+
     /// The registration, made now if there is none. `blocked`: the direction in which an operation just blocked, if that is why; the
     /// other one may be tried before the kernel reported anything.
     fn registration(&self, blocked: Option<Direction>) -> io::Result<&Registration> {
