@@ -25,8 +25,15 @@
 //! - G3: the action goes before its pair. Unregistering waits until no handler runs the old action, and only then the descriptors close;
 //!   so the byte never goes to a stranger's descriptor, nor to a pair without a reader, which would raise SIGPIPE.
 //!
-//! What it deliberately does not do: give the default disposition back. From the first registration on the process does not die of the
-//! signal any more, even when all its listeners are gone; another default would be a race at the moment of the last drop.
+//! What a dropped listener deliberately does not do: give the default effect back. From the first registration on the process does not die of
+//! the signal any more, even when all its listeners are gone; another default would be a race at the moment of the last drop.
+//!
+//! A handler of a loop ([`add_signal_handler`]) is removed by name and not by scope, so there the moment is the caller's choice, and the default
+//! effect comes back as it does in asyncio, unless somebody else wants the signal:
+//!
+//! - G4: the effect is given back only if it was the default before our first registration, and no listener or handler of ours is left. It is
+//!   an action beside the others, which does what the default would; the next listener takes that action away. The disposition itself stays
+//!   `signal-hook-registry`'s, which would not notice another one. What another crate registers there later does not count: the process dies.
 //!
 //! Rejected: one pair for the whole process and a thread, or a loop, that reads it and wakes the listeners of all runtimes (tokio's way).
 //! It saves descriptors where a process has many listeners, which hardly any has, and costs a global registry, a lock in front of it, and the
@@ -43,6 +50,10 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use signal_hook_registry::SigId;
+
+mod loop_handlers;
+
+pub use loop_handlers::{SignalHandlerError, add_signal_handler, remove_signal_handler};
 
 /// Completes at the first Ctrl-C (SIGINT) after this call. See [`unix::signal`] for what else that changes: without another listener,
 /// later ones no longer end the process.
@@ -130,6 +141,7 @@ pub mod unix {
 
     use signal_hook_registry::SigId;
 
+    use crate::loom::Mutex;
     use crate::net::source::{Direction, IoSource};
 
     /// Which signal.
@@ -205,17 +217,10 @@ pub mod unix {
     #[derive(Debug)]
     #[must_use = "a signal that nobody receives has no effect any more at all"]
     pub struct Signal {
-        /// The action that writes to the other end, which it owns.
-        action: SigId,
+        /// The action that writes to the other end. Declared, and so dropped, before the reading end (G3).
+        _action: Action,
         /// The reading end.
         reader: IoSource<UnixStream>,
-    }
-
-    impl Drop for Signal {
-        fn drop(&mut self) {
-            // Before the fields are dropped, and with them the reading end (G3).
-            signal_hook_registry::unregister(self.action);
-        }
     }
 
     /// Listens for `kind` from now on, beside all others who do. Must be called inside a runtime, whose loop then watches for it.
@@ -242,7 +247,24 @@ pub mod unix {
     /// # }
     /// ```
     pub fn signal(kind: SignalKind) -> io::Result<Signal> {
-        if signal_hook_registry::FORBIDDEN.contains(&kind.0) {
+        let listener = listen(kind)?;
+        let signal = Signal { _action: listener.action, reader: IoSource::new(listener.reader) };
+        // Nothing is there to read yet, so this only registers the pair: a fault shows here, and not at the first `recv`.
+        let _: Poll<()> = poll_bytes(&signal.reader, &mut Context::from_waker(Waker::noop()))?.map(drop);
+        Ok(signal)
+    }
+
+    /// What [`listen`] made. Its fields are dropped in this order (G3).
+    pub(crate) struct Listener {
+        /// The action that writes to the other end.
+        pub(crate) action: Action,
+        /// The reading end: a byte for each signal, several for one, or one for several if nobody reads for long.
+        pub(crate) reader: UnixStream,
+    }
+
+    /// Listens for `kind`, without a runtime.
+    pub(crate) fn listen(kind: SignalKind) -> io::Result<Listener> {
+        if is_forbidden(kind) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!("signal {} cannot be listened for", kind.0),
@@ -251,17 +273,87 @@ pub mod unix {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
-        let reader = IoSource::new(reader);
-        // Nothing is there to read yet, so this only registers the pair: a fault shows here, and not at the first `recv`.
-        let _: Poll<()> = poll_bytes(&reader, &mut Context::from_waker(Waker::noop()))?.map(drop);
         let write_byte = move || {
             // A full pair says all that another byte would (G2); no other failure is possible while the reader lives (G3).
             let _ = (&writer).write(&[0]);
         };
+        let mut effects = EFFECTS.lock();
+        let was_default = is_default(kind)?;
         // SAFETY: G1, the action makes one `write(2)` on a non-blocking descriptor that it owns; making an `io::Error` of a failure
         // only reads `errno`, and dropping that kind of error frees nothing.
-        let action = unsafe { signal_hook_registry::register(kind.0, write_byte) }?;
-        Ok(Signal { action, reader })
+        let id = unsafe { signal_hook_registry::register(kind.0, write_byte) }?;
+        let at = effects.iter().position(|effect| effect.kind == kind).unwrap_or_else(|| {
+            effects.push(Effect { kind, was_default, listeners: 0, given_back: None });
+            effects.len() - 1
+        });
+        effects[at].listeners += 1;
+        if let Some(action) = effects[at].given_back.take() {
+            signal_hook_registry::unregister(action);
+        }
+        Ok(Listener { action: Action { id, kind }, reader })
+    }
+
+    /// Whether nobody may handle the signal, or it reports a fault of the thread.
+    pub(super) fn is_forbidden(kind: SignalKind) -> bool {
+        signal_hook_registry::FORBIDDEN.contains(&kind.0)
+    }
+
+    /// The action of a listener, in the signal's handler. Dropping it waits until no handler runs it.
+    #[derive(Debug)]
+    pub(crate) struct Action {
+        id: SigId,
+        kind: SignalKind,
+    }
+
+    impl Drop for Action {
+        fn drop(&mut self) {
+            signal_hook_registry::unregister(self.id);
+            let mut effects = EFFECTS.lock();
+            if let Some(effect) = effects.iter_mut().find(|effect| effect.kind == self.kind) {
+                effect.listeners -= 1;
+            }
+        }
+    }
+
+    /// What became of a signal's effect, from our first registration on.
+    struct Effect {
+        kind: SignalKind,
+        /// Whether it was the default before.
+        was_default: bool,
+        /// How many of our actions there are.
+        listeners: usize,
+        /// The action in place of the default effect (G4).
+        given_back: Option<SigId>,
+    }
+
+    /// The signals that we ever registered for: a few. Any thread.
+    static EFFECTS: Mutex<Vec<Effect>> = Mutex::new(Vec::new());
+
+    /// Gives `kind` its default effect back, if G4 allows it.
+    pub(super) fn give_back_default(kind: SignalKind) {
+        let mut effects = EFFECTS.lock();
+        let Some(effect) = effects.iter_mut().find(|effect| effect.kind == kind) else { return };
+        if !effect.was_default || effect.listeners > 0 || effect.given_back.is_some() {
+            return;
+        }
+        let emulate = move || {
+            // It fails for signals it does not know (real-time ones), which then stay without effect.
+            let _ = signal_hook::low_level::emulate_default_handler(kind.0);
+        };
+        // SAFETY: the action calls one function, which is documented to be async-signal-safe.
+        effect.given_back = unsafe { signal_hook_registry::register(kind.0, emulate) }.ok();
+    }
+
+    /// Whether the process does now what the system does by default on `kind`.
+    fn is_default(kind: SignalKind) -> io::Result<bool> {
+        let mut now = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+        // SAFETY: no new action is set, and `now` has room for the answer.
+        let answer = unsafe { libc::sigaction(kind.0, std::ptr::null(), now.as_mut_ptr()) };
+        if answer != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call succeeded, so it has written the answer.
+        Ok(unsafe { now.assume_init() }.sa_sigaction == libc::SIG_DFL)
     }
 
     /// Reads what the handler wrote since the last time.
