@@ -23,6 +23,8 @@ mod loom;
 pub mod net;
 #[cfg(not(eddies_loom))]
 pub mod policy;
+#[cfg(not(eddies_loom))]
+pub mod process;
 mod queue;
 #[cfg(not(eddies_loom))]
 mod rand;
