@@ -104,6 +104,7 @@ pub trait SubprocessProtocol: Send + 'static {
 /// })
 /// # }
 /// ```
+#[track_caller]
 pub fn subprocess_exec<P: SubprocessProtocol>(
     factory: impl FnOnce() -> P,
     command: &mut Command,
@@ -139,6 +140,7 @@ pub fn subprocess_exec<P: SubprocessProtocol>(
 /// # Errors
 ///
 /// As [`subprocess_exec`].
+#[track_caller]
 pub fn subprocess_shell<P: SubprocessProtocol>(
     factory: impl FnOnce() -> P,
     command: impl AsRef<std::ffi::OsStr>,
