@@ -16,11 +16,11 @@ use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
+use crate::Task;
 use crate::loom::Arc;
 use crate::report::{self, ExceptionKind};
 use crate::scheduler::current;
 use crate::spawn::{TaskBuilder, yield_now};
-use crate::task::Task;
 
 /// A callback with the task that calls it. On its loop's thread only.
 pub(crate) struct Standing {

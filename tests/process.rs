@@ -306,6 +306,16 @@ fn trap_128_a_signal_after_the_end_reaches_nobody() {
     });
 }
 
+/// Whether the first refusal says that the process has ended.
+async fn signal_until_ended(child: Arc<Child>) -> bool {
+    loop {
+        match child.send_signal(SignalKind::terminate()) {
+            Ok(()) => eddies::yield_now().await,
+            Err(error) => return is_ended(&error),
+        }
+    }
+}
+
 #[test]
 fn trap_128_many_signals_race_with_the_end() {
     // Signals sent while other threads notice the end: each is sent before it or refused after it, and `ESRCH` is never the answer.
@@ -314,14 +324,7 @@ fn trap_128_many_signals_race_with_the_end() {
             let child = Arc::new(shell("read line")?);
             let racers = (0..4).map(|_| {
                 let child = Arc::clone(&child);
-                eddies::spawn(async move {
-                    loop {
-                        match child.send_signal(SignalKind::terminate()) {
-                            Ok(()) => eddies::yield_now().await,
-                            Err(error) => break is_ended(&error),
-                        }
-                    }
-                })
+                eddies::spawn(signal_until_ended(child))
             });
             for racer in racers.collect::<Vec<_>>() {
                 assert!(racer.await?);

@@ -154,14 +154,14 @@ impl<T: AsFd> AsyncFd<T> {
     ///     let ours = AsyncFd::new(ours)?;
     ///     theirs.write_all(b"!")?;
     ///     let mut byte = [0];
-    ///     loop {
+    ///     let count = loop {
     ///         ours.readable().await?;
     ///         match ours.try_io(Interest::READABLE, |mut io| io.read(&mut byte)) {
     ///             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
     ///             answer => break answer?,
-    ///         };
-    ///     }
-    ///     assert_eq!(&byte, b"!");
+    ///         }
+    ///     };
+    ///     assert_eq!((count, &byte), (1, b"!"));
     ///     Ok(())
     /// })
     /// # }

@@ -16,6 +16,9 @@ use crate::signal::unix::SignalKind;
 /// How much is read from a pipe at a time; a pipe holds 64 KiB.
 const CHUNK: usize = 16 * 1024;
 
+/// A stream that is being fed, or read to its end.
+type Served<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send + 'a>>;
+
 /// A process that was started by [`Command::spawn`](super::Command::spawn).
 ///
 /// Dropping it lets the process run on, unless [`kill_on_drop`](super::Command::kill_on_drop) says otherwise, and closes the pipes. In any case
@@ -172,7 +175,7 @@ impl Child {
         if self.stdin.is_none() && !input.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the input of this process is not a pipe"));
         }
-        let streams: [Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send + '_>>; 3] = [
+        let streams: [Served<'_>; 3] = [
             Box::pin(feed(&mut self.stdin, input)),
             Box::pin(read_to_end(&mut self.stdout)),
             Box::pin(read_to_end(&mut self.stderr)),

@@ -22,11 +22,11 @@ use super::command::Command;
 use super::offspring::Offspring;
 use super::pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::{create_subprocess_shell, returncode};
+use crate::Task;
 use crate::io::{AsyncRead, AsyncWrite};
 use crate::loom::{Arc, Mutex};
 use crate::signal::unix::SignalKind;
 use crate::spawn::spawn;
-use crate::task::Task;
 
 /// How much is read from a pipe at a time.
 const CHUNK: usize = 64 * 1024;
@@ -366,8 +366,7 @@ impl Driver {
 
     /// Writes what there is; ready when the pipe is lost, or when the protocol may go on.
     fn poll_input(&mut self, cx: &mut Context<'_>, has_exited: bool) -> Poll<Event> {
-        loop {
-            let Some(stdin) = &mut self.stdin else { return Poll::Pending };
+        while let Some(stdin) = &mut self.stdin {
             if self.unwritten.is_empty() {
                 let mut input = self.transport.input.lock();
                 std::mem::swap(&mut self.unwritten, &mut input.buffer);
@@ -375,31 +374,32 @@ impl Driver {
                     return Poll::Pending;
                 }
             }
-            let lost = if self.unwritten.is_empty() {
-                None
-            } else {
-                match Pin::new(stdin).poll_write(cx, self.unwritten.as_slices().0) {
-                    Poll::Ready(Ok(count)) => {
-                        self.unwritten.drain(..count);
-                        if self.is_paused && self.unwritten.len() <= LOW {
-                            // The next look sees it first.
-                            self.is_paused = false;
-                            return Poll::Ready(Event::Resume);
-                        }
-                        continue;
-                    }
-                    Poll::Ready(Err(error)) => Some(error),
-                    Poll::Pending if has_exited => Some(io::ErrorKind::BrokenPipe.into()),
-                    Poll::Pending => return Poll::Pending,
+            if self.unwritten.is_empty() {
+                return Poll::Ready(self.lose_input(None));
+            }
+            match Pin::new(stdin).poll_write(cx, self.unwritten.as_slices().0) {
+                Poll::Ready(Ok(count)) => _ = self.unwritten.drain(..count),
+                Poll::Ready(Err(error)) => return Poll::Ready(self.lose_input(Some(error))),
+                Poll::Pending if has_exited => {
+                    return Poll::Ready(self.lose_input(Some(io::ErrorKind::BrokenPipe.into())));
                 }
-            };
-            self.stdin = None;
-            self.unwritten.clear();
-            let mut input = self.transport.input.lock();
-            input.is_open = false;
-            input.buffer.clear();
-            return Poll::Ready(Event::Lost(0, lost));
+                Poll::Pending => return Poll::Pending,
+            }
+            if self.is_paused && self.unwritten.len() <= LOW {
+                self.is_paused = false;
+                return Poll::Ready(Event::Resume);
+            }
         }
+        Poll::Pending
+    }
+
+    fn lose_input(&mut self, why: Option<io::Error>) -> Event {
+        self.stdin = None;
+        self.unwritten.clear();
+        let mut input = self.transport.input.lock();
+        input.is_open = false;
+        input.buffer.clear();
+        Event::Lost(0, why)
     }
 }
 
