@@ -11,13 +11,16 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use eddies::io::{AsyncFd, DescriptorError, Interest, add_reader, add_writer, remove_reader, remove_writer};
-use eddies::{ExceptionKind, Runtime};
+use eddies::{ExceptionKind, LoopHandle, Runtime};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 
-fn run<T>(future: impl Future<Output = io::Result<T>>) -> T {
-    eddies::run(future).expect("no I/O error")
+/// Runs a test's body. The limit is for a test that fails by waiting for ever.
+fn run<T>(body: impl Future<Output = io::Result<T>>) -> T {
+    let bounded = eddies::timeout(Duration::from_secs(30), body);
+    eddies::run(bounded).expect("it does not hang").expect("no I/O error")
 }
 
 fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -264,7 +267,7 @@ fn a_panic_is_told_and_the_reader_stays() {
             panic!("of the callback");
         })
         .unwrap();
-        calls.reach(2).await;
+        eddies::timeout(Duration::from_secs(30), calls.reach(2)).await.expect("it stays");
         assert!(remove_reader(&ours));
     });
     assert_eq!(told.lock().unwrap()[..2], [ExceptionKind::Callback; 2]);
@@ -283,7 +286,8 @@ fn a_number_that_was_given_to_another_file_is_another_descriptor() {
         rustix::io::dup2(&second, &mut number_of_first)?;
         assert_eq!(number_of_first.as_raw_fd(), number);
         add_reader(&number_of_first, of_second.callback())?;
-        let _ = to_first.write_all(b"to the one that is gone");
+        let error = to_first.write_all(b"!").expect_err("nothing holds the closed one any more");
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
         to_second.write_all(b"!")?;
         of_second.reach(2).await;
         assert_eq!(of_first.count(), 0);
@@ -366,6 +370,27 @@ fn trap_028_a_second_reader_replaces_and_drops_the_first() {
         assert!(remove_reader(&ours), "there was one");
         assert!(!remove_reader(&ours), "there is none");
         assert!(!remove_writer(&ours), "there never was");
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_028_readers_that_were_replaced_leave_no_task_behind() {
+    run(async {
+        let (ours, _theirs) = UnixStream::pair()?;
+        let tasks = LoopHandle::current();
+        let before = tasks.live_tasks();
+        for _ in 0..10 {
+            add_reader(&ours, || panic!("nothing is there to read"))?;
+            a_full_turn().await?;
+        }
+        while tasks.live_tasks() > before + 1 {
+            eddies::yield_now().await;
+        }
+        assert!(remove_reader(&ours));
+        while tasks.live_tasks() > before {
+            eddies::yield_now().await;
+        }
         Ok(())
     });
 }

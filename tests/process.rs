@@ -17,8 +17,10 @@ use eddies::{NoRuntime, Runtime};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use rustix::process::{Pid, test_kill_process};
 
-fn run<T>(future: impl Future<Output = io::Result<T>>) -> T {
-    eddies::run(future).expect("no I/O error")
+/// Runs a test's body. The limit is for a test that fails by waiting for ever.
+fn run<T>(body: impl Future<Output = io::Result<T>>) -> T {
+    let bounded = eddies::timeout(Duration::from_secs(30), body);
+    eddies::run(bounded).expect("it does not hang").expect("no I/O error")
 }
 
 fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -518,14 +520,25 @@ fn input_is_buffered_and_the_protocol_paused() {
 fn a_child_that_stops_reading_loses_the_input_only() {
     run(async {
         let log = Log::default();
-        let (transport, protocol) = subprocess_shell(|| log.clone(), "exec <&-; echo deaf; sleep 60")?;
+        let (transport, protocol) = subprocess_shell(|| log.clone(), "read line; exec <&-; echo deaf; exec sleep 60")?;
+        transport.write(b"hello?\n")?;
         log.until(|told| !of_stream(told, 1).0.is_empty()).await;
-        transport.write(b"hello?")?;
-        log.until(|told| told.contains(&Told::Lost(0, Some(ErrorKind::BrokenPipe)))).await;
+        // Without another write that would notice.
+        log.until(|told| told.contains(&Told::Lost(0, None))).await;
+        assert_eq!(transport.write(b"hello?").expect_err("nobody reads").kind(), ErrorKind::BrokenPipe);
         assert_eq!(transport.returncode(), None);
-        transport.kill()?;
-        transport.close();
-        protocol.await?;
+
+        // With more in the buffer than the pipe takes.
+        let (other, protocol_of_other) = subprocess_shell(|| log.clone(), "read line; exec <&-; exec sleep 60")?;
+        log.take();
+        other.write(&[b"go\n".to_vec(), vec![b'x'; 1 << 20]].concat())?;
+        log.until(|told| told.contains(&Told::Lost(0, Some(ErrorKind::BrokenPipe)))).await;
+        assert_eq!(other.write_buffer_size(), 0);
+        for (transport, protocol) in [(transport, protocol), (other, protocol_of_other)] {
+            assert_eq!(transport.returncode(), None);
+            transport.close();
+            protocol.await?;
+        }
         Ok(())
     });
 }

@@ -2,10 +2,11 @@
 //! this program again.
 
 use std::cell::{Cell, RefCell};
-use std::future::pending;
+use std::future::{Future, pending};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::rc::Rc;
+use std::time::Duration;
 
 use eddies::Runtime;
 use eddies::signal::unix::{SignalKind, signal};
@@ -24,6 +25,11 @@ async fn reach(calls: &Cell<usize>, count: usize) {
 fn counting(calls: &Rc<Cell<usize>>) -> impl FnMut() + 'static {
     let calls = Rc::clone(calls);
     move || calls.set(calls.get() + 1)
+}
+
+/// Runs a test's body. The limit is for a test that fails by waiting for ever.
+fn run<T>(body: impl Future<Output = T>) -> T {
+    eddies::run(eddies::timeout(Duration::from_secs(30), body)).expect("it does not hang")
 }
 
 /// Runs `test` of this file again, with `name` in its environment, and says which signal ended it.
@@ -45,7 +51,7 @@ fn part() -> Option<String> {
 #[test]
 fn the_loop_calls_the_handler_once_or_more_after_each_signal() {
     let kind = SignalKind::user_defined1();
-    eddies::run(async {
+    run(async {
         let calls = Rc::new(Cell::new(0));
         add_signal_handler(kind, counting(&calls)).unwrap();
         for count in 1..=3 {
@@ -60,7 +66,7 @@ fn the_loop_calls_the_handler_once_or_more_after_each_signal() {
 #[test]
 fn a_second_handler_replaces_the_first_and_takes_over_what_arrived() {
     let kind = SignalKind::user_defined2();
-    eddies::run(async {
+    run(async {
         let captured = Rc::new(());
         let in_first = Rc::clone(&captured);
         add_signal_handler(kind, move || panic!("it was replaced: {in_first:?}")).unwrap();
@@ -77,7 +83,7 @@ fn a_second_handler_replaces_the_first_and_takes_over_what_arrived() {
 #[test]
 fn a_handler_may_remove_itself_and_listeners_hear_beside_it() {
     let kind = SignalKind::hangup();
-    eddies::run(async {
+    run(async {
         let mut listener = signal(kind).unwrap();
         let removed = Rc::new(Cell::new(0));
         let mut count = counting(&removed);
@@ -99,7 +105,7 @@ fn a_handler_may_remove_itself_and_listeners_hear_beside_it() {
 
 #[test]
 fn trap_031_what_cannot_be_handled_is_an_error_by_name() {
-    eddies::run(async {
+    run(async {
         for number in signal_hook::consts::FORBIDDEN {
             let kind = SignalKind::from_raw(*number);
             let error = add_signal_handler(kind, || ()).expect_err("SIGKILL and the like");
@@ -121,7 +127,7 @@ fn trap_031_what_cannot_be_handled_is_an_error_by_name() {
 #[test]
 fn trap_031_the_second_remove_is_false() {
     let kind = SignalKind::window_change();
-    eddies::run(async {
+    run(async {
         assert!(!remove_signal_handler(kind), "nobody added one");
         add_signal_handler(kind, || ()).unwrap();
         assert!(remove_signal_handler(kind));
@@ -142,20 +148,20 @@ fn trap_031_removing_gives_the_default_effect_back() {
             assert_eq!(signal_that_ended(TEST, "listener"), None);
             assert_eq!(signal_that_ended(TEST, "not the default before"), None);
         }
-        Some("removed") => eddies::run(async {
+        Some("removed") => run(async {
             add_signal_handler(terminate, || ()).unwrap();
             assert!(remove_signal_handler(terminate));
             raise(terminate);
         }),
         Some("loop closed") => {
-            eddies::run(async { add_signal_handler(terminate, || ()).unwrap() });
+            run(async { add_signal_handler(terminate, || ()).unwrap() });
             raise(terminate);
         }
-        Some("handled") => eddies::run(async {
+        Some("handled") => run(async {
             add_signal_handler(terminate, || ()).unwrap();
             raise(terminate);
         }),
-        Some("handled again") => eddies::run(async {
+        Some("handled again") => run(async {
             add_signal_handler(terminate, || ()).unwrap();
             remove_signal_handler(terminate);
             let calls = Rc::new(Cell::new(0));
@@ -163,7 +169,7 @@ fn trap_031_removing_gives_the_default_effect_back() {
             raise(terminate);
             reach(&calls, 1).await;
         }),
-        Some("listener") => eddies::run(async {
+        Some("listener") => run(async {
             add_signal_handler(terminate, || ()).unwrap();
             let mut listener = signal(terminate).unwrap();
             remove_signal_handler(terminate);
@@ -176,7 +182,7 @@ fn trap_031_removing_gives_the_default_effect_back() {
             // Somebody else's handler was there first.
             let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
             signal_hook::flag::register(terminate.as_raw_value(), flag).unwrap();
-            eddies::run(async {
+            run(async {
                 add_signal_handler(terminate, || ()).unwrap();
                 remove_signal_handler(terminate);
                 raise(terminate);
@@ -224,7 +230,7 @@ fn trap_031_any_thread_that_runs_a_loop_may_handle_signals() {
     std::thread::scope(|threads| {
         for _ in 0..2 {
             threads.spawn(|| {
-                eddies::run(async {
+                run(async {
                     let calls = Rc::new(Cell::new(0));
                     add_signal_handler(kind, counting(&calls)).unwrap();
                     barrier.wait();

@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::task::{Context, Poll};
 
 use mio::unix::pipe::{Receiver, Sender};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::io::{AsyncRead, AsyncWrite};
 use crate::net::source::{Direction, IoSource};
@@ -32,6 +33,19 @@ impl ChildStdin {
 
     fn open(&self) -> io::Result<&IoSource<Sender>> {
         self.source.as_ref().ok_or_else(|| io::Error::new(io::ErrorKind::BrokenPipe, "this pipe was closed"))
+    }
+
+    /// Ready when nobody reads any more, without a write that would tell. Of an error on the writing end the reactor says that both directions
+    /// are worth a try; so this waits in the reading one, which nothing else uses, and leaves what is known of the writing one alone.
+    pub(super) fn poll_deserted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(source) = &self.source else { return Poll::Ready(()) };
+        let is_deserted = source.poll_io(cx, Direction::Read, |pipe| {
+            // No event is asked for; errors are always reported.
+            let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
+            let ready = poll(&mut [PollFd::new(pipe, PollFlags::empty())], now)?;
+            if ready > 0 { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        is_deserted.map(drop)
     }
 
     /// The descriptor, in blocking mode, to be passed on.

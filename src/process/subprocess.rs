@@ -16,7 +16,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::command::Command;
 use super::offspring::Offspring;
@@ -371,7 +371,8 @@ impl Driver {
                 let mut input = self.transport.input.lock();
                 std::mem::swap(&mut self.unwritten, &mut input.buffer);
                 if self.unwritten.is_empty() && input.is_open && !has_exited {
-                    return Poll::Pending;
+                    drop(input);
+                    ready!(stdin.poll_deserted(cx));
                 }
             }
             if self.unwritten.is_empty() {
@@ -417,7 +418,7 @@ fn poll_output(
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
     let Some(open) = pipe else { return Poll::Pending };
-    let lost = match std::task::ready!(Pin::new(open).poll_read(cx, chunk)) {
+    let lost = match ready!(Pin::new(open).poll_read(cx, chunk)) {
         Ok(0) => None,
         Ok(count) => return Poll::Ready(Event::Received(fd, count)),
         Err(error) => Some(error),
@@ -428,7 +429,7 @@ fn poll_output(
 
 fn poll_exit(exit: &mut Option<Exit>, cx: &mut Context<'_>) -> Poll<Event> {
     let Some(running) = exit else { return Poll::Pending };
-    let status = std::task::ready!(running.as_mut().poll(cx));
+    let status = ready!(running.as_mut().poll(cx));
     *exit = None;
     Poll::Ready(Event::Exited(status))
 }
