@@ -96,6 +96,20 @@ impl<T: AsFd> AsyncFd<T> {
     /// As [`new`](AsyncFd::new), for a descriptor whose operations must not block already, or are not made through this at all. An operation
     /// that blocks holds up the loop.
     ///
+    /// ```
+    /// use eddies::io::AsyncFd;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// eddies::run(async {
+    ///     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ///     let watched = AsyncFd::keeping_mode(&ours)?;
+    ///     drop(theirs);
+    ///     watched.readable().await?; // the end of the stream
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`new`](AsyncFd::new).
@@ -114,6 +128,19 @@ impl<T: AsFd> AsyncFd<T> {
     }
 
     /// Deregisters the descriptor and gives the value back, in non-blocking mode still.
+    ///
+    /// ```
+    /// use eddies::io::AsyncFd;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// eddies::run(async {
+    ///     let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    ///     let ours = AsyncFd::new(ours)?.into_inner();
+    ///     AsyncFd::new(ours)?; // it was free again
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn into_inner(self) -> T {
         self.source.into_inner().0
     }

@@ -9,6 +9,15 @@ use crate::error::NoRuntime;
 
 /// Why a descriptor cannot be waited for. The answer of [`AsyncFd::new`](super::AsyncFd::new) and of [`add_reader`](super::add_reader); as an
 /// [`io::Error`], which `?` makes of it, it is found again with `get_ref` and `downcast_ref`.
+///
+/// ```
+/// use eddies::io::{AsyncFd, DescriptorError};
+///
+/// let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+/// let error = AsyncFd::new(ours).unwrap_err();
+/// assert!(matches!(error, DescriptorError::NoRuntime(_)));
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DescriptorError {

@@ -144,11 +144,40 @@ pub fn add_writer(fd: &(impl AsFd + ?Sized), callback: impl FnMut() + 'static) -
 
 /// Removes the reader of `fd` (which may be a bare number) from the loop of this thread, and says whether there was one. It is not called any
 /// more, even if it was about to be. `false` also on a thread without a loop, and when the loop is closed.
+///
+/// ```
+/// use eddies::io::{add_reader, remove_reader};
+/// use std::os::fd::AsRawFd;
+///
+/// # fn main() -> std::io::Result<()> {
+/// eddies::run(async {
+///     let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+///     add_reader(&ours, || println!("something to read"))?;
+///     assert!(remove_reader(&ours.as_raw_fd()));
+///     assert!(!remove_reader(&ours));
+///     Ok(())
+/// })
+/// # }
+/// ```
 pub fn remove_reader(fd: &(impl AsRawFd + ?Sized)) -> bool {
     remove(fd.as_raw_fd(), Direction::Read)
 }
 
 /// Removes the writer of `fd`; see [`remove_reader`].
+///
+/// ```
+/// use eddies::io::{add_writer, remove_writer};
+///
+/// # fn main() -> std::io::Result<()> {
+/// eddies::run(async {
+///     let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+///     add_writer(&ours, || println!("room to write"))?;
+///     assert!(remove_writer(&ours));
+///     assert!(!remove_writer(&ours));
+///     Ok(())
+/// })
+/// # }
+/// ```
 pub fn remove_writer(fd: &(impl AsRawFd + ?Sized)) -> bool {
     remove(fd.as_raw_fd(), Direction::Write)
 }

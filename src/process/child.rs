@@ -74,6 +74,15 @@ impl Child {
 
     /// The status, if the process has ended, without waiting. Leaves the input open and needs no runtime.
     ///
+    /// ```
+    /// use eddies::process::{Command, Stdio};
+    ///
+    /// let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
+    /// assert_eq!(child.try_wait()?, None);
+    /// child.start_kill()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `ECHILD`, as for [`wait`](Child::wait).
@@ -140,6 +149,19 @@ impl Child {
     /// # Cancel safety
     ///
     /// The signal is sent at the first poll; dropping the future after that ends only the waiting.
+    ///
+    /// ```
+    /// use eddies::process::Command;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// eddies::run(async {
+    ///     let mut child = Command::new("sleep").arg("60").spawn()?;
+    ///     child.kill().await?;
+    ///     assert_eq!(child.returncode(), Some(-9));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub async fn kill(&mut self) -> io::Result<()> {
         self.start_kill()?;
         self.wait().await.map(drop)
@@ -197,6 +219,18 @@ impl Child {
     /// # Cancel safety
     ///
     /// Dropping the future drops the child: the process runs on, unless it is to be killed then.
+    ///
+    /// ```
+    /// use eddies::process::{Command, Stdio};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// eddies::run(async {
+    ///     let child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+    ///     assert_eq!(child.wait_with_output().await?.stdout, b"hello\n");
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub async fn wait_with_output(mut self) -> io::Result<Output> {
         self.communicate([]).await
     }

@@ -125,6 +125,24 @@ impl Command {
 
     /// Whether a [`Child`] that is dropped before its process has ended kills it (SIGKILL). Otherwise, and by default, it runs on. In both
     /// cases it is reaped in the background.
+    ///
+    /// ```
+    /// use eddies::process::{Command, Stdio};
+    /// use futures_util::io::AsyncReadExt;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// eddies::run(async {
+    ///     let mut command = Command::new("sh");
+    ///     command.args(["-c", "echo up; exec sleep 60"]).stdout(Stdio::piped()).kill_on_drop(true);
+    ///     let mut child = command.spawn()?;
+    ///     let mut stdout = child.stdout.take().unwrap();
+    ///     drop(child);
+    ///     // The end of its output comes at once, and not after a minute.
+    ///     stdout.read_to_end(&mut Vec::new()).await?;
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn kill_on_drop(&mut self, kills: bool) -> &mut Command {
         self.kill_on_drop = kills;
         self

@@ -19,6 +19,24 @@ use crate::net::source::{Direction, IoSource};
 /// Writes to what the child reads. Dropping it, or `close`, is the end of the child's input.
 ///
 /// A write to a child that reads no more answers `BrokenPipe`.
+///
+/// ```
+/// use eddies::process::{Command, Stdio};
+/// use futures_util::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # fn main() -> std::io::Result<()> {
+/// eddies::run(async {
+///     let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+///     let (mut stdin, mut stdout) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());
+///     stdin.write_all(b"line\n").await?;
+///     stdin.close().await?;
+///     let mut line = String::new();
+///     stdout.read_to_string(&mut line).await?;
+///     assert_eq!(line, "line\n");
+///     Ok(())
+/// })
+/// # }
+/// ```
 pub struct ChildStdin {
     /// `None`: closed.
     source: Option<IoSource<Sender>>,
@@ -118,6 +136,20 @@ macro_rules! reading_end {
             }
 
             /// The descriptor, in blocking mode, to be passed on: what one child writes can be what another one reads.
+            ///
+            /// ```
+            /// use eddies::process::{Command, Stdio};
+            ///
+            /// # fn main() -> std::io::Result<()> {
+            /// eddies::run(async {
+            ///     let mut first = Command::new("echo").arg("one two").stdout(Stdio::piped()).spawn()?;
+            ///     let between = Stdio::try_from(first.stdout.take().unwrap())?;
+            ///     let second = Command::new("wc").arg("-w").stdin(between).output().await?;
+            ///     assert_eq!(String::from_utf8_lossy(&second.stdout).trim(), "2");
+            ///     Ok(())
+            /// })
+            /// # }
+            /// ```
             ///
             /// # Errors
             ///

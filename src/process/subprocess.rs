@@ -135,7 +135,7 @@ pub fn subprocess_exec<P: SubprocessProtocol>(
     Ok((transport, task))
 }
 
-/// [`subprocess_exec`] for a command of the shell; see [`create_subprocess_shell`].
+/// [`subprocess_exec`] for a command of the shell; see [`create_subprocess_shell`] and the example of [`SubprocessTransport`].
 ///
 /// # Errors
 ///
@@ -149,6 +149,24 @@ pub fn subprocess_shell<P: SubprocessProtocol>(
 }
 
 /// A process that a protocol serves, as anybody may use it. Clones are the same; dropping them does nothing.
+///
+/// ```
+/// use eddies::process::{SubprocessProtocol, subprocess_shell};
+///
+/// struct Ignore;
+/// impl SubprocessProtocol for Ignore {}
+///
+/// # fn main() -> std::io::Result<()> {
+/// eddies::run(async {
+///     let (transport, protocol) = subprocess_shell(|| Ignore, "exec sleep 60")?;
+///     assert_eq!(transport.returncode(), None);
+///     transport.close();
+///     protocol.await?;
+///     assert_eq!(transport.returncode(), Some(-9));
+///     Ok(())
+/// })
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SubprocessTransport {
     offspring: Arc<Offspring>,

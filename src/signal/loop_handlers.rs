@@ -158,6 +158,20 @@ fn waiting(arrivals: Weak<RefCell<Signal>>) -> impl FnMut(&mut Context<'_>) -> P
 /// [`Signal`] listens to it, nor if it had another effect when eddies first listened to it (a handler of somebody else, "ignore"). A
 /// handler that another crate installed *later* does not prevent it, so leave the last one in place where such a crate shares the signal.
 /// The end of the loop has the same effect as this call.
+///
+/// ```
+/// use eddies::signal::unix::SignalKind;
+/// use eddies::signal::{add_signal_handler, remove_signal_handler};
+///
+/// # fn main() -> std::io::Result<()> {
+/// eddies::run(async {
+///     add_signal_handler(SignalKind::hangup(), || println!("reading the configuration again"))?;
+///     assert!(remove_signal_handler(SignalKind::hangup()));
+///     assert!(!remove_signal_handler(SignalKind::hangup()), "there is none any more");
+///     Ok(())
+/// })
+/// # }
+/// ```
 pub fn remove_signal_handler(kind: SignalKind) -> bool {
     loop_here().is_some_and(|here| take((here, kind), |_| true))
 }
