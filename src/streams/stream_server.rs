@@ -34,7 +34,7 @@ use self::door::{AnyDoor, Door, Listen};
 use super::clients::{Ask, Clients};
 use super::stream_errors::{NotServing, SharedError};
 use super::{DEFAULT_LIMIT, StreamReader, StreamWriter};
-use crate::error::{NoRuntime, TaskError};
+use crate::error::{Cancelled, NoRuntime, TaskError};
 use crate::io::AsyncWrite;
 use crate::loom::{Arc, Mutex};
 use crate::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, ToSocketAddrs, UnixListener, lookup_host, unix};
@@ -119,8 +119,8 @@ where
 
 /// What the handler of a connection may answer with: `()`, or a `Result<(), E>` whose error can be displayed.
 ///
-/// An error goes to the exception handler, with the address of the peer. Only a [`TaskError::Cancelled`], which says that somebody wanted the
-/// end, is silent.
+/// An error goes to the exception handler, with the address of the peer. Only [`Cancelled`] and
+/// [`TaskError::Cancelled`], which say that somebody wanted the end, are silent.
 pub trait HandlerOutcome {
     /// What went wrong, if anything has, for the exception handler.
     fn failure(self) -> Option<String>;
@@ -135,7 +135,8 @@ impl HandlerOutcome for () {
 impl<E: fmt::Display + 'static> HandlerOutcome for Result<(), E> {
     fn failure(self) -> Option<String> {
         let error = self.err()?;
-        let is_cancelled = (&error as &dyn Any).downcast_ref().is_some_and(TaskError::is_cancelled);
+        let any = &error as &dyn Any;
+        let is_cancelled = any.is::<Cancelled>() || any.downcast_ref().is_some_and(TaskError::is_cancelled);
         (!is_cancelled).then(|| error.to_string())
     }
 }
