@@ -25,6 +25,8 @@ pub mod net;
 pub mod policy;
 #[cfg(not(eddies_loom))]
 pub mod process;
+#[cfg(not(eddies_loom))]
+pub mod protocols;
 mod queue;
 #[cfg(not(eddies_loom))]
 mod rand;

@@ -39,6 +39,8 @@ pub enum ExceptionKind {
     Handler,
     /// The program itself called the exception handler, with [`Exception::custom`].
     Custom,
+    /// A callback of a [protocol](crate::protocols) panicked, which ended its connection; or a transport was written to long after its end.
+    Protocol,
     /// The event loop itself met an error of the operating system and went on.
     Loop,
     /// The handler of a connection answered with an error, or bytes that were written to a connection could not be sent.
@@ -154,6 +156,7 @@ impl fmt::Display for Exception {
             ExceptionKind::Callback => return self.fmt_callback(f),
             ExceptionKind::Destroyed => return self.fmt_destroyed(f),
             ExceptionKind::Handler | ExceptionKind::Custom => return f.write_str(&self.message),
+            ExceptionKind::Protocol => return write!(f, "protocol: {}", self.message),
             ExceptionKind::Loop => return write!(f, "event loop: {}", self.message),
             ExceptionKind::Future => return self.show_unread(f),
             ExceptionKind::Connection => return write!(f, "connection: {}", self.message),

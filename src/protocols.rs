@@ -1,0 +1,45 @@
+//! Transports and protocols: callbacks in place of reads and writes, as asyncio has them.
+//!
+//! A *protocol* is user code that is told what happens on a connection; a *transport* is the handle through which it writes. The one is
+//! called, the other is called upon, and neither ever waits:
+//!
+//! | asyncio | here |
+//! |---|---|
+//! | `Protocol`, `BufferedProtocol`, `DatagramProtocol` | [`Protocol`], [`BufferedProtocol`], [`DatagramProtocol`] |
+//! | `create_connection`, `create_unix_connection`, `connect_accepted_socket` | [`create_connection`], [`create_unix_connection`], [`connect_accepted_socket`] |
+//! | `create_server`, `create_unix_server` | [`create_server`], [`create_unix_server`] |
+//! | `create_datagram_endpoint` | [`create_datagram_endpoint`] |
+//! | `connect_read_pipe`, `connect_write_pipe` | [`connect_read_pipe`], [`connect_write_pipe`] |
+//!
+//! Each connection is one task: it owns the socket's waiting and the protocol, and makes every call to it, in order, never two at a time.
+//! So a protocol needs no locks, though connections run on all loops. See [`Protocol`] for an example.
+//!
+//! # What differs from asyncio
+//!
+//! - `pause_writing` and `resume_writing` come as the next call after the one that wrote returns, not from inside `write`: the protocol is
+//!   borrowed while it is called. They come in turns, and before anything else is sent or read.
+//! - A protocol lives in its connection's task, so `create_connection` gives the transport alone, and there is no `get_protocol`. What
+//!   others are to know of a protocol, it sends through a channel, or shares.
+//! - The transport may be used from every thread.
+//! - A panic in `connection_made`, too, ends the connection; asyncio goes on without the protocol's consent.
+//! - When the task of a connection is cancelled, or the runtime shuts down, `connection_lost` comes still, with an error.
+//! - Addresses and the like are typed methods, not `get_extra_info`.
+
+mod connect;
+mod connection;
+mod datagram_endpoint;
+mod link;
+mod pipe;
+mod protocol;
+mod transport;
+mod transport_server;
+mod wire;
+mod write_limits;
+
+pub use connect::{ConnectedSocket, connect_accepted_socket, create_connection, create_unix_connection};
+pub use datagram_endpoint::{DatagramOptions, DatagramTransport, create_datagram_endpoint};
+pub use pipe::{connect_read_pipe, connect_write_pipe};
+pub use protocol::{BufferedProtocol, DatagramProtocol, Protocol, StreamProtocol};
+pub use transport::Transport;
+pub use transport_server::{Server, create_server, create_unix_server};
+pub use write_limits::{InvalidLimits, WriteBufferLimits, WriteError};
