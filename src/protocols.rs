@@ -10,6 +10,7 @@
 //! | `create_server`, `create_unix_server` | [`create_server`], [`create_unix_server`] |
 //! | `create_datagram_endpoint` | [`create_datagram_endpoint`] |
 //! | `connect_read_pipe`, `connect_write_pipe` | [`connect_read_pipe`], [`connect_write_pipe`] |
+//! | `ssl=`, `start_tls` | the module `tls`, with the feature of that name |
 //!
 //! Each connection is one task: it owns the socket's waiting and the protocol, and makes every call to it, in order, never two at a time.
 //! So a protocol needs no locks, though connections run on all loops. See [`Protocol`] for an example.
@@ -31,6 +32,8 @@ mod datagram_endpoint;
 mod link;
 mod pipe;
 mod protocol;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transport;
 mod transport_server;
 mod wire;

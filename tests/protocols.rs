@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use eddies::net::{TcpListener, UnixStream};
@@ -16,76 +16,12 @@ use eddies::protocols::{
 use eddies::sync::{Receiver, UnboundedSender, oneshot, unbounded_channel};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 
+#[path = "shared/probe.rs"]
+mod probe;
+use probe::Event::{self, Data, Eof, Lost, Made, Paused, Resumed};
+use probe::{BIG, Probe, data, next, pattern, quiet, run, settle};
+
 const ANY_PORT: &str = "127.0.0.1:0";
-
-#[derive(Debug, Clone, PartialEq)]
-enum Event {
-    Made,
-    Data(Vec<u8>),
-    Eof,
-    Paused,
-    Resumed,
-    Lost(Option<ErrorKind>),
-}
-use Event::{Data, Eof, Lost, Made, Paused, Resumed};
-
-fn data(bytes: &[u8]) -> Event {
-    Data(bytes.to_vec())
-}
-
-/// What the protocol does at an event; at the end of the stream the answer says whether to stay open.
-type Hook = Box<dyn FnMut(&Transport, &Event) -> bool + Send>;
-
-/// Tells the test of each call, and then does what the test asks for.
-struct Probe {
-    events: UnboundedSender<Event>,
-    transport: Option<Transport>,
-    hook: Hook,
-}
-
-impl Probe {
-    fn new(hook: impl FnMut(&Transport, &Event) -> bool + Send + 'static) -> (Probe, Receiver<Event>) {
-        let (events, heard) = unbounded_channel();
-        (Probe { events, transport: None, hook: Box::new(hook) }, heard)
-    }
-
-    fn tell(&mut self, event: Event) -> bool {
-        // The test may have heard enough.
-        let _ = self.events.send(event.clone());
-        (self.hook)(self.transport.as_ref().expect("connection_made came first"), &event)
-    }
-}
-
-impl Protocol for Probe {
-    fn connection_made(&mut self, transport: &Transport) {
-        self.transport = Some(transport.clone());
-        self.tell(Made);
-    }
-
-    fn data_received(&mut self, data: &[u8]) {
-        self.tell(Data(data.to_vec()));
-    }
-
-    fn eof_received(&mut self) -> bool {
-        self.tell(Eof)
-    }
-
-    fn connection_lost(&mut self, error: Option<&io::Error>) {
-        self.tell(Lost(error.map(io::Error::kind)));
-    }
-
-    fn pause_writing(&mut self) {
-        self.tell(Paused);
-    }
-
-    fn resume_writing(&mut self) {
-        self.tell(Resumed);
-    }
-}
-
-fn quiet(_: &Transport, _: &Event) -> bool {
-    false
-}
 
 /// A transport with a probe on one end of a pair of sockets, and the other end.
 async fn probed(
@@ -97,52 +33,12 @@ async fn probed(
     Ok((transport, heard, there))
 }
 
-/// The next event that is no `Data`, and the bytes of those before it.
-async fn next(heard: &mut Receiver<Event>, bytes: &mut Vec<u8>) -> Option<Event> {
-    loop {
-        match heard.recv().await {
-            Some(Data(data)) => bytes.extend(data),
-            event => return event,
-        }
-    }
-}
-
-/// Lets every task of a runtime with one worker do what it can.
-async fn settle() {
-    for _ in 0..64 {
-        eddies::yield_now().await;
-    }
-}
-
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
 
-type Exceptions = Arc<Mutex<Vec<String>>>;
-
-/// Runs `test` on one worker; what the exception handler heard is in the argument.
-fn run<T>(test: impl AsyncFnOnce(Exceptions) -> io::Result<T>) -> T {
-    let exceptions = Exceptions::default();
-    let ears = exceptions.clone();
-    let runtime = eddies::Runtime::builder()
-        .workers(1)
-        .exception_handler(move |exception| ears.lock().unwrap().push(exception.to_string()))
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test(exceptions)).expect("no I/O error")
-}
-
 fn limits(high: usize) -> WriteBufferLimits {
     WriteBufferLimits { high: Some(high), low: None }
-}
-
-/// More than the buffers of a pair of Unix sockets hold.
-const BIG: usize = 1 << 20;
-
-/// Bytes that tell their place.
-fn pattern(len: usize) -> Vec<u8> {
-    static ALL: LazyLock<Vec<u8>> = LazyLock::new(|| (0..BIG).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect());
-    ALL[..len].to_vec()
 }
 
 #[test]

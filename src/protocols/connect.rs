@@ -136,6 +136,12 @@ where
     start(factory().into(), sealed::IntoWire::into_wire(socket), None).await
 }
 
+/// What a transport runs over.
+#[cfg(feature = "tls")]
+pub(super) fn into_wire(socket: impl ConnectedSocket) -> Wire {
+    sealed::IntoWire::into_wire(socket)
+}
+
 /// Ends the connection if the future that waits for it is dropped.
 struct Unclaimed(Option<Transport>);
 

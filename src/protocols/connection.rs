@@ -212,7 +212,7 @@ impl Connection {
             // Nothing of the protocol's can have been sent.
             Phase::Handshake => {
                 let text = "the transport was closed during the TLS handshake";
-                self.answer_with(&io::Error::new(io::ErrorKind::ConnectionAborted, text));
+                self.answer_with(&mut Some(io::Error::new(io::ErrorKind::ConnectionAborted, text)));
                 true
             }
             Phase::Open if !flow.is_drained => return None,
@@ -387,20 +387,19 @@ impl Connection {
         caught(name, || call(protocol, &self.transport)).map_err(|error| self.link().abort(Some(error))).ok()
     }
 
-    /// Tells whoever waits for the connection or its handshake that it failed.
-    fn answer_with(&mut self, error: &io::Error) {
-        if let Some(answer) = self.answer.take() {
-            let _ = answer.send(Err(again(error)));
-        }
+    /// Tells whoever waits for the connection or its handshake that it failed. The error itself goes there if nobody else is to have it.
+    fn answer_with(&mut self, error: &mut Option<io::Error>) {
+        let Some(answer) = self.answer.take() else { return };
+        let own = if self.is_made { error.as_ref().map(again) } else { error.take() };
+        let closed = || io::Error::new(io::ErrorKind::ConnectionAborted, "the transport was closed");
+        // Whoever waited may have gone.
+        let _ = answer.send(Err(own.unwrap_or_else(closed)));
     }
 
     /// Ends the connection: the last call of the protocol, and the end of what it held (C1).
-    fn lose(&mut self, error: Option<io::Error>) {
+    fn lose(&mut self, mut error: Option<io::Error>) {
         let Some(mut protocol) = self.protocol.take() else { return };
-        if self.answer.is_some() {
-            let closed = || io::Error::new(io::ErrorKind::ConnectionAborted, "the transport was closed");
-            self.answer_with(&error.as_ref().map_or_else(closed, again));
-        }
+        self.answer_with(&mut error);
         self.link().abort(None);
         if self.is_made {
             // Told already, and there is nothing left to end.

@@ -170,9 +170,16 @@ async fn accept(listener: Arc<Listener>, house: Arc<House>, factory: Factory) {
         match listener.accept().await {
             Ok(wire) => {
                 let guest = Guest::new(&house);
-                // What went wrong in the factory is told by `caught`; the client sees its connection closed.
-                if let Ok(Ok((protocol, upgrade))) = caught("the factory of a server", || factory()) {
-                    drop(crate::spawn(Connection::new(protocol, wire, upgrade, None, Some(guest))));
+                match caught("the factory of a server", || factory()) {
+                    Ok(Ok((protocol, upgrade))) => {
+                        drop(crate::spawn(Connection::new(protocol, wire, upgrade, None, Some(guest))));
+                    }
+                    Ok(Err(error)) => {
+                        let text = format!("preparing a connection: {error}");
+                        report::report(&Exception::new(ExceptionKind::Protocol, text));
+                    }
+                    // Told already; the client sees its connection closed.
+                    Err(_) => {}
                 }
             }
             // Closed: the task is aborted at its next wait.
