@@ -10,6 +10,7 @@
 //! | `create_server`, `create_unix_server` | [`create_server`], [`create_unix_server`] |
 //! | `create_datagram_endpoint` | [`create_datagram_endpoint`] |
 //! | `connect_read_pipe`, `connect_write_pipe` | [`connect_read_pipe`], [`connect_write_pipe`] |
+//! | `sendfile` | [`sendfile`](fn@sendfile) |
 //! | `ssl=`, `start_tls` | the module `tls`, with the feature of that name |
 //!
 //! Each connection is one task: it owns the socket's waiting and the protocol, and makes every call to it, in order, never two at a time.
@@ -32,6 +33,7 @@ mod datagram_endpoint;
 mod link;
 mod pipe;
 mod protocol;
+mod sendfile;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;
@@ -43,6 +45,7 @@ pub use connect::{ConnectedSocket, connect_accepted_socket, create_connection, c
 pub use datagram_endpoint::{DatagramOptions, DatagramTransport, create_datagram_endpoint};
 pub use pipe::{connect_read_pipe, connect_write_pipe};
 pub use protocol::{BufferedProtocol, DatagramProtocol, Protocol, StreamProtocol};
+pub use sendfile::sendfile;
 pub use transport::Transport;
 pub use transport_server::{Server, create_server, create_unix_server};
 pub use write_limits::{InvalidLimits, WriteBufferLimits, WriteError};

@@ -1,9 +1,10 @@
 //! Transports and protocols through the public interface, on sockets of this machine. Nothing here waits by the clock.
 
 use std::future::{Future, poll_fn};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
@@ -11,7 +12,7 @@ use eddies::net::{TcpListener, UnixStream};
 use eddies::protocols::{
     BufferedProtocol, DatagramOptions, DatagramProtocol, DatagramTransport, Protocol, StreamProtocol, Transport,
     WriteBufferLimits, WriteError, connect_accepted_socket, connect_read_pipe, connect_write_pipe, create_connection,
-    create_datagram_endpoint, create_server, create_unix_connection, create_unix_server,
+    create_datagram_endpoint, create_server, create_unix_connection, create_unix_server, sendfile,
 };
 use eddies::sync::{Receiver, UnboundedSender, oneshot, unbounded_channel};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
@@ -725,6 +726,135 @@ fn a_regular_file_is_no_pipe() {
         let (probe, mut heard) = Probe::new(quiet);
         connect_read_pipe(|| probe, std::fs::File::open("/dev/null")?).await?;
         assert_eq!((heard.recv().await, heard.recv().await), (Some(Made), Some(Eof)));
+        Ok(())
+    });
+}
+
+/// A file with `copies` of the pattern in it, and no name.
+fn file_of(copies: usize) -> io::Result<std::fs::File> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("eddies-sendfile-{}-{number}", std::process::id()));
+    let mut file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    for _ in 0..copies {
+        file.write_all(&pattern(BIG))?;
+    }
+    file.rewind()?;
+    Ok(file)
+}
+
+#[test]
+fn sendfile_sends_a_range_after_what_was_written_and_refuses_writes_meanwhile() {
+    run(async |_| {
+        let mut file = file_of(2)?;
+        let (transport, _heard, mut there) = probed(quiet).await?;
+        transport.write(&pattern(BIG))?;
+        {
+            let mut sending = Box::pin(sendfile(&transport, &file, 7, Some(BIG as u64)));
+            assert!(poll_once(&mut sending).await.is_pending());
+            assert_eq!(transport.write(b"x"), Err(WriteError::SendfileInProgress));
+            assert_eq!(transport.write_eof(), Err(WriteError::SendfileInProgress));
+            let second = sendfile(&transport, &file, 0, None).await.expect_err("one at a time");
+            assert_eq!(second.kind(), ErrorKind::InvalidInput);
+            let mut all = vec![0; 2 * BIG];
+            let reader = eddies::spawn(async move { there.read_exact(&mut all).await.map(|()| (all, there)) });
+            assert_eq!(sending.await?, BIG as u64);
+            let answer = reader.await.unwrap()?;
+            there = answer.1;
+            assert!(answer.0[..BIG] == pattern(BIG), "first what was written first");
+            assert!(answer.0[BIG..2 * BIG - 7] == pattern(BIG)[7..] && answer.0[2 * BIG - 7..] == pattern(7));
+        }
+        assert_eq!(file.stream_position()?, BIG as u64 + 7);
+        transport.write(b"after")?;
+        assert_eq!(sendfile(&transport, &file, 2 * BIG as u64 - 3, None).await?, 3, "to the end of the file");
+        assert_eq!(sendfile(&transport, &file, 2 * BIG as u64, Some(5)).await?, 0, "there is nothing");
+        assert_eq!(sendfile(&transport, &file, 0, Some(0)).await?, 0);
+        assert_eq!(file.stream_position()?, 2 * BIG as u64);
+        let mut rest = [0; 8];
+        there.read_exact(&mut rest).await?;
+        assert!(rest[..5] == *b"after" && rest[5..] == pattern(BIG)[BIG - 3..]);
+        transport.close();
+        let error = sendfile(&transport, &file, 0, None).await.expect_err("closed");
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_127_a_peer_that_goes_in_the_midst_of_a_sendfile_leaves_the_progress_in_the_file() {
+    run(async |_| {
+        let mut file = file_of(8)?;
+        let (transport, mut heard, mut there) = probed(quiet).await?;
+        let reader = eddies::spawn(async move {
+            let mut some = vec![0; BIG];
+            there.read_exact(&mut some).await.map(|()| drop(there))
+        });
+        let error = sendfile(&transport, &file, 0, None).await.expect_err("the peer has gone");
+        reader.await.unwrap()?;
+        assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error:?}");
+        let position = file.stream_position()? as usize;
+        assert!((BIG..8 * BIG).contains(&position), "{position}");
+        // The protocol is told, now that reading goes on.
+        let mut bytes = Vec::new();
+        assert_eq!(next(&mut heard, &mut bytes).await, Some(Made));
+        assert!(next(&mut heard, &mut bytes).await.is_some());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_sendfile_ends_with_its_transport_and_leaves_it_usable_when_dropped() {
+    run(async |_| {
+        let file = file_of(4)?;
+        let (transport, mut heard, mut there) = probed(quiet).await?;
+        let sending = {
+            let (transport, file) = (transport.clone(), file.try_clone()?);
+            eddies::spawn(async move { sendfile(&transport, &file, 0, None).await })
+        };
+        let mut some = [0; 4096];
+        there.read_exact(&mut some).await?;
+        transport.close();
+        assert_eq!(sending.await.unwrap().expect_err("closed").kind(), ErrorKind::ConnectionAborted);
+        assert_eq!((heard.recv().await, heard.recv().await), (Some(Made), Some(Lost(None))));
+
+        let (transport, _heard, mut there) = probed(quiet).await?;
+        let mut sending = Box::pin(sendfile(&transport, &file, 0, None));
+        while !futures_util::FutureExt::now_or_never(there.read_exact(&mut some)).is_some_and(|read| read.is_ok()) {
+            assert!(poll_once(&mut sending).await.is_pending(), "more than the socket holds");
+            eddies::yield_now().await;
+        }
+        drop(sending);
+        // The last piece may be under way still.
+        while let Err(error) = transport.write(b"the end") {
+            assert_eq!(error, WriteError::SendfileInProgress);
+            eddies::yield_now().await;
+        }
+        transport.close();
+        let mut all = some.to_vec();
+        there.read_to_end(&mut all).await?;
+        assert!(all.ends_with(b"the end") && all.len() < 4 * BIG);
+        assert!(all[..all.len() - 7].chunks(BIG).all(|piece| *piece == pattern(piece.len())), "no piece is torn");
+        Ok(())
+    });
+}
+
+#[test]
+fn sendfile_reads_and_writes_where_the_kernel_cannot() {
+    run(async |_| {
+        let mut file = file_of(2)?;
+        let (mut reader, writer) = io::pipe()?;
+        let (probe, _heard) = Probe::new(quiet);
+        let transport = connect_write_pipe(|| probe, writer).await?;
+        let all = eddies::spawn_blocking(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).map(|_| all)
+        });
+        assert_eq!(sendfile(&transport, &file, 1, Some(2 * BIG as u64 - 2)).await?, 2 * BIG as u64 - 2);
+        transport.close();
+        let all = all.await.unwrap()?;
+        assert!(all[..BIG - 1] == pattern(BIG)[1..] && all[BIG - 1..] == pattern(BIG - 1));
+        assert_eq!(file.stream_position()?, 2 * BIG as u64 - 1);
         Ok(())
     });
 }

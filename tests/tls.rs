@@ -1,7 +1,7 @@
 //! TLS under transports and streams, with certificates made here, on sockets of this machine. Only the timeouts under test wait by the clock.
 
 use std::convert::Infallible;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Seek};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use eddies::net::{TcpListener, TcpStream, UnixStream};
 use eddies::protocols::tls::{
     TlsConfig, TlsConfigError, TlsStream, connect_accepted_tls_socket, create_tls_connection, create_tls_server, rustls,
 };
-use eddies::protocols::{Transport, WriteBufferLimits, WriteError, connect_accepted_socket};
+use eddies::protocols::{Transport, WriteBufferLimits, WriteError, connect_accepted_socket, sendfile};
 use eddies::sync::Receiver;
 use futures_util::future::try_join;
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
@@ -423,6 +423,34 @@ fn hyper_speaks_http_over_tls() {
         connection.await.unwrap().map_err(io::Error::other)?;
         // The client is gone, which the server's own farewell may meet as an error.
         let _ = served.await.unwrap();
+        Ok(())
+    });
+}
+
+#[test]
+fn trap_127_sendfile_over_tls_falls_back_to_reads() {
+    run(async |_| {
+        let path = std::env::temp_dir().join(format!("eddies-sendfile-tls-{}", std::process::id()));
+        std::fs::write(&path, pattern(BIG))?;
+        let mut file = std::fs::File::open(&path)?;
+        std::fs::remove_file(&path)?;
+        let (transport, mut heard, mut there) = secured(&server(), quiet).await?;
+        let reader = eddies::spawn(async move {
+            let mut all = Vec::new();
+            there.read_to_end(&mut all).await?;
+            there.close().await.map(|()| all)
+        });
+        assert_eq!(sendfile(&transport, &file, 10, None).await?, BIG as u64 - 10);
+        assert_eq!(file.stream_position()?, BIG as u64);
+        transport.close();
+        assert!(reader.await.unwrap()? == pattern(BIG)[10..]);
+        assert_eq!(last(&mut heard).await, Some(Lost(None)));
+
+        let (transport, _heard, mut there) = secured(&server(), quiet).await?;
+        let reader = eddies::spawn(async move { there.read_exact(&mut [0; 4096]).await });
+        let error = sendfile(&transport, &file, 0, None).await.expect_err("the peer has gone");
+        reader.await.unwrap()?;
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted, "the connection is lost");
         Ok(())
     });
 }
