@@ -562,6 +562,7 @@ fn a_dropped_create_connection_closes_what_it_opened() {
     });
 }
 
+#[derive(Debug)]
 enum Heard {
     Datagram(Vec<u8>, SocketAddr),
     Failed(ErrorKind),
@@ -655,7 +656,7 @@ fn two_datagram_sockets_may_share_a_port_if_both_ask_for_it() {
         let (first, _) = ear(loopback().reuse_port(true)).await?;
         let same = DatagramOptions::new().local_addr(first.local_addr());
         ear(same.clone().reuse_port(true).allow_broadcast(true)).await?;
-        let refused = ear(same).await.err().expect("it did not ask");
+        let refused = ear(same).await.expect_err("it did not ask");
         assert_eq!(refused.kind(), ErrorKind::AddrInUse);
         Ok(())
     });
@@ -820,7 +821,7 @@ fn a_sendfile_ends_with_its_transport_and_leaves_it_usable_when_dropped() {
 
         let (transport, _heard, mut there) = probed(quiet).await?;
         let mut sending = Box::pin(sendfile(&transport, &file, 0, None));
-        while !futures_util::FutureExt::now_or_never(there.read_exact(&mut some)).is_some_and(|read| read.is_ok()) {
+        while futures_util::FutureExt::now_or_never(there.read_exact(&mut some)).is_none_or(|read| read.is_err()) {
             assert!(poll_once(&mut sending).await.is_pending(), "more than the socket holds");
             eddies::yield_now().await;
         }

@@ -20,8 +20,7 @@ use crate::loom::{Arc, Mutex};
 use crate::net::{TcpListener, ToSocketAddrs, UnixListener, lookup_host};
 use crate::report::{self, Exception, ExceptionKind};
 use crate::sync::Event;
-use crate::task::Task;
-use crate::time;
+use crate::{Task, time};
 
 /// The pause after an accept that failed, mostly because no descriptor is left.
 const PAUSE: Duration = Duration::from_secs(1);
