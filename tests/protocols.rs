@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Duration;
 
 use eddies::net::{TcpListener, UnixStream};
 use eddies::protocols::{
@@ -115,13 +116,35 @@ fn trap_112_writing_pauses_strictly_above_high_and_at_once_when_high_is_lowered(
         settle().await;
         assert!(heard.is_empty(), "paused once, not with each write");
 
-        transport.set_write_buffer_limits(WriteBufferLimits { high: Some(buffered), low: Some(4096) }).unwrap();
-        let mut all = vec![0; BIG + 4];
-        let reader = eddies::spawn(async move { there.read_exact(&mut all).await.map(|()| all) });
+        // Resumed at the low mark, with bytes left.
+        let low = buffered / 2;
+        transport.set_write_buffer_limits(WriteBufferLimits { high: Some(buffered), low: Some(low) }).unwrap();
+        let mut all = Vec::new();
+        while heard.is_empty() {
+            assert!(transport.write_buffer_size() > low, "there was room for a while");
+            let mut some = [0; 4096];
+            there.read_exact(&mut some).await?;
+            all.extend(some);
+            settle().await;
+        }
         assert_eq!(heard.recv().await, Some(Resumed));
-        assert!(transport.write_buffer_size() <= 4096);
+        assert!((1..=low).contains(&transport.write_buffer_size()), "at the low mark, not when nothing is left");
+
+        // And a write that reaches the high mark does not pause, the next one does.
+        let buffered = transport.write_buffer_size();
+        transport.set_write_buffer_limits(limits(buffered + 4)).unwrap();
+        transport.write(b"even")?;
+        settle().await;
+        assert!(heard.is_empty(), "at the high mark, and not above it");
+        transport.write(b"!")?;
+        assert_eq!(heard.recv().await, Some(Paused));
+        let reader = eddies::spawn(async move {
+            let mut rest = vec![0; BIG + 9 - all.len()];
+            there.read_exact(&mut rest).await.map(|()| [all, rest].concat())
+        });
+        assert_eq!(heard.recv().await, Some(Resumed));
         let all = reader.await.unwrap()?;
-        assert!(all[..BIG] == pattern(BIG) && all[BIG..] == *b"more", "in order, and nothing is lost");
+        assert!(all[..BIG] == pattern(BIG) && all[BIG..] == *b"moreeven!", "in order, and nothing is lost");
         Ok(())
     });
 }
@@ -430,6 +453,40 @@ fn writes_from_many_threads_keep_their_order_and_their_borders() {
         io::Result::Ok(())
     })
     .unwrap();
+}
+
+#[test]
+fn a_change_from_another_thread_is_never_slept_over() {
+    const ROUNDS: usize = 3000;
+    let (sender, transports) = std::sync::mpsc::channel::<Transport>();
+    // Meets the task in all places of its poll, by and by.
+    let other = std::thread::spawn(move || {
+        for (round, transport) in transports.into_iter().enumerate() {
+            for _ in 0..round % 300 {
+                std::hint::spin_loop();
+            }
+            transport.close();
+        }
+    });
+    eddies::run(async {
+        for round in 0..ROUNDS {
+            let sender = sender.clone();
+            let (_transport, mut heard, _there) = probed(move |transport, event| {
+                if *event == Made {
+                    sender.send(transport.clone()).unwrap();
+                }
+                false
+            })
+            .await?;
+            assert_eq!(heard.recv().await, Some(Made));
+            let lost = eddies::timeout(Duration::from_secs(10), heard.recv()).await;
+            assert_eq!(lost, Ok(Some(Lost(None))), "round {round}");
+        }
+        io::Result::Ok(())
+    })
+    .unwrap();
+    drop(sender);
+    other.join().unwrap();
 }
 
 /// Sends back what comes, and reads no more while it may not write.
