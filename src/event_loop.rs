@@ -169,6 +169,11 @@ impl EventLoop {
         })
     }
 
+    /// The loop as any thread may use it.
+    pub(crate) fn home(&self) -> &Arc<LoopShared> {
+        &self.cell.home
+    }
+
     /// Calls `f` with the loop's worker, which is this thread's.
     fn with_worker<R>(&self, operation: &'static str, f: impl FnOnce(&Worker) -> R) -> Result<R, LoopClosed> {
         let cell = &self.cell;

@@ -45,6 +45,8 @@ mod failure;
 mod gather;
 #[cfg(not(eddies_loom))]
 mod loop_future;
+#[cfg(not(eddies_loom))]
+mod on_loop;
 mod relay;
 #[cfg(not(eddies_loom))]
 mod share;

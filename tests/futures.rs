@@ -31,10 +31,10 @@ impl Log {
         move |_| log.add(text)
     }
 
-    /// Queues an entry behind everything that is queued on this loop: what `call_soon` does.
+    /// Queues an entry behind everything that is queued on this loop.
     fn soon(&self, text: &'static str) {
         let log = self.clone();
-        spawn_local(async move { log.add(text) });
+        eddies::get_running_loop().unwrap().call_soon(move || log.add(text)).unwrap();
     }
 }
 
@@ -880,4 +880,32 @@ fn a_panic_can_be_resumed_by_one() {
         assert!(panic.take_payload().is_none());
         assert!(matches!(future.await, Err(FutureError::Panicked(_))));
     });
+}
+
+#[test]
+fn an_event_loop_that_does_not_run_has_futures_too() {
+    let event_loop = eddies::EventLoop::new().unwrap();
+    let log = Log::default();
+    let task = event_loop.ensure_future(async { "done" }).unwrap();
+    let job = event_loop.share(event_loop.run_in_executor(|| 3).unwrap());
+    let plain = event_loop.create_future();
+    task.add_done_callback(log.callback("callback of the task"));
+    plain.add_done_callback(log.callback("callback of the future"));
+    plain.set_result(7).unwrap();
+    let entry = log.clone();
+    event_loop.call_soon(move || entry.add("soon")).unwrap();
+    assert_eq!(log.take(), [] as [&str; 0]);
+    assert_eq!(event_loop.run_until_complete(&task).unwrap().unwrap(), "done");
+    assert_eq!(log.take(), ["callback of the future", "soon", "callback of the task"]);
+    assert_eq!(event_loop.run_until_complete(&job).unwrap().unwrap(), 3);
+    assert_eq!((task.result().unwrap(), job.result().unwrap(), plain.result().unwrap()), ("done", 3, 7));
+    assert!(plain.get_loop().is_some());
+
+    event_loop.close().unwrap();
+    let late = event_loop.create_future();
+    late.add_done_callback(log.callback("never"));
+    late.set_result(1).unwrap();
+    assert_eq!(late.result().unwrap(), 1);
+    assert!(event_loop.ensure_future(async {}).is_err());
+    assert_eq!(log.take(), [] as [&str; 0]);
 }
