@@ -190,6 +190,14 @@ impl EventLoop {
         }
     }
 
+    /// Calls `f` inside of the loop, whether it runs or not: what `f` registers on the loop of its thread is registered here.
+    pub(crate) fn inside<R>(&self, operation: &'static str, f: impl FnOnce() -> R) -> Result<R, LoopClosed> {
+        self.with_worker(operation, |worker| {
+            let _inside = current::drive(worker);
+            f()
+        })
+    }
+
     // ---- running ---------------------------------------------------------------------------------------------------------------
 
     /// Runs the loop until `future` is complete, and gives its output.

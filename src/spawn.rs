@@ -274,6 +274,15 @@ impl TaskBuilder {
     }
 }
 
+/// Spawns a part of the library that stays on the calling worker's loop, and that nobody is shown among the tasks. `None`: the loop is closed,
+/// or this thread runs none.
+pub(crate) fn spawn_unlisted(
+    future: impl Future<Output = ()> + 'static,
+    at: &'static Location<'static>,
+) -> Option<Task<()>> {
+    current::with_worker(|worker| worker?.spawn_unlisted(future, Spawn::at(at)))
+}
+
 /// Lets other tasks run: the calling task goes to the back of its queue. asyncio's `sleep(0)`.
 ///
 /// Reactor and timers are looked at by time (about every 100 us), not with each yield.

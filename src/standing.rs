@@ -1,7 +1,7 @@
 //! A standing callback: one that a loop calls again and again, whenever something happens, until it is removed. Readers, writers and signal
 //! handlers in asyncio's sense are made of it.
 //!
-//! It is served by a local task of its own, so it runs on its loop's thread, in the same queue as everything else there, and ends with the
+//! It is served by an unlisted task of its own, so it runs on its loop's thread, in the same queue as everything else there, and ends with the
 //! loop. Who registered it keeps the only lasting reference, in a table of the thread; the task has a weak one:
 //!
 //! - removing drops the callback at once, together with what it captured, unless it is running: then when it returns;
@@ -13,14 +13,15 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use crate::Task;
 use crate::loom::Arc;
-use crate::report::{self, ExceptionKind};
+use crate::report::{self, Exception};
 use crate::scheduler::current;
-use crate::spawn::{TaskBuilder, yield_now};
+use crate::spawn::{spawn_unlisted, yield_now};
 
 /// A callback with the task that calls it. On its loop's thread only.
 pub(crate) struct Standing {
@@ -52,28 +53,32 @@ impl Standing {
     /// Calls `callback` on this thread's loop, which [`loop_here`] says there is, each time `wait` is ready with `true`, until the answer is
     /// dropped, `wait` is ready with `false`, or the loop closes. In the last two cases `at_end` is called.
     pub(crate) fn start(
-        name: &str,
         callback: Box<dyn FnMut()>,
+        registered_at: &'static Location<'static>,
         mut wait: impl FnMut(&mut Context<'_>) -> Poll<bool> + 'static,
         at_end: impl FnOnce(&Weak<Standing>) + 'static,
     ) -> Result<Rc<Standing>, Closed> {
         let standing = Rc::new(Standing { callback: RefCell::new(callback), task: OnceCell::new() });
         let at_end = AtEnd(Some(at_end), Rc::downgrade(&standing));
-        let task = TaskBuilder::new().name(name).spawn_local(async move {
+        let serving = async move {
             let at_end = at_end;
             while poll_fn(&mut wait).await {
                 let Some(standing) = at_end.1.upgrade() else { return };
-                report::catch(ExceptionKind::Callback, || (standing.callback.borrow_mut())());
+                standing.call(registered_at);
                 drop(standing);
                 yield_now().await;
             }
-        });
-        if task.is_finished() {
-            // A task begins in a later turn: this one was refused.
-            return Err(Closed);
-        }
+        };
+        let task = spawn_unlisted(serving, registered_at).ok_or(Closed)?;
         let _ = standing.task.set(task);
         Ok(standing)
+    }
+
+    fn call(&self, registered_at: &'static Location<'static>) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.callback.borrow_mut())())) {
+            report::report(&Exception::of_callback(&*payload, registered_at));
+            report::drop_payload(payload);
+        }
     }
 }
 
@@ -84,3 +89,6 @@ impl Drop for Standing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,8 +218,22 @@ fn trap_031_the_end_of_the_loop_removes_all() {
     });
     assert_eq!(Rc::strong_count(&captured), 1);
     let answer = while_closing.borrow_mut().take().expect("the task was dropped");
-    assert!(matches!(answer, Err(SignalHandlerError::LoopClosed)), "{answer:?}");
+    assert!(matches!(answer, Err(SignalHandlerError::LoopClosed(_))), "{answer:?}");
     runtime.block_on(async { assert!(kinds.iter().all(|kind| !remove_signal_handler(*kind))) });
+}
+
+#[test]
+fn trap_031_close_removes_all() {
+    let kind = SignalKind::io();
+    let event_loop = eddies::EventLoop::new().unwrap();
+    let captured = Rc::new(());
+    let in_handler = Rc::clone(&captured);
+    event_loop.add_signal_handler(kind, move || drop(Rc::clone(&in_handler))).unwrap();
+    event_loop.close().unwrap();
+    assert_eq!(Rc::strong_count(&captured), 1);
+    let answer = event_loop.add_signal_handler(kind, || ());
+    assert!(matches!(answer, Err(SignalHandlerError::LoopClosed(_))), "{answer:?}");
+    assert!(!event_loop.remove_signal_handler(kind));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 
-use crate::error::NoRuntime;
+use crate::error::{LoopClosed, NoRuntime};
 
 /// Why a descriptor cannot be waited for. The answer of [`AsyncFd::new`](super::AsyncFd::new) and of [`add_reader`](super::add_reader); as an
 /// [`io::Error`], which `?` makes of it, it is found again with `get_ref` and `downcast_ref`.
@@ -43,11 +43,8 @@ pub enum DescriptorError {
         /// What was called.
         operation: &'static str,
     },
-    /// The loop of this thread is closed.
-    LoopClosed {
-        /// What was called.
-        operation: &'static str,
-    },
+    /// The loop is closed.
+    LoopClosed(LoopClosed),
     /// Another error of the system, or the runtime has shut down.
     System(io::Error),
 }
@@ -96,7 +93,7 @@ impl fmt::Display for DescriptorError {
                 f,
                 "{operation} needs the thread of a running event loop, which is to call back: call it from a task, a callback or the main future"
             ),
-            DescriptorError::LoopClosed { operation } => write!(f, "{operation}: the event loop is closed"),
+            DescriptorError::LoopClosed(error) => error.fmt(f),
             DescriptorError::System(error) => error.fmt(f),
         }
     }
@@ -108,6 +105,12 @@ impl Error for DescriptorError {
             DescriptorError::System(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<LoopClosed> for DescriptorError {
+    fn from(error: LoopClosed) -> DescriptorError {
+        DescriptorError::LoopClosed(error)
     }
 }
 

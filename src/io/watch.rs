@@ -20,12 +20,15 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::DescriptorError;
+use crate::error::LoopClosed;
+use crate::event_loop::EventLoop;
 use crate::loom::thread_local;
 use crate::net::source::{Direction, IoSource};
 use crate::scheduler::current;
@@ -62,8 +65,8 @@ impl Watched {
 /// called again. It runs on this thread, so it need not be `Send`. A panic in it goes to the exception handler, and it stays registered.
 ///
 /// A second call for the same descriptor replaces the callback, and drops the first at once. A reader and a writer of one descriptor share a
-/// registration. The callback ends with [`remove_reader`] or with its loop: in a [`Runtime`](crate::Runtime) that means with the `block_on`
-/// during which it was added. It does not end when the descriptor is closed, of which it holds a duplicate: remove it first.
+/// registration. The callback ends with [`remove_reader`] or with its loop: the `close` of an [`EventLoop`], which has this function as a
+/// method; in a [`Runtime`](crate::Runtime) the end of the `block_on` during which it was added. It does not end when the descriptor is closed, of which it holds a duplicate: remove it first.
 ///
 /// In a runtime with several loops this is the loop on which the caller happens to run: call it, and [`remove_reader`], from local tasks,
 /// callbacks or the main future.
@@ -104,8 +107,9 @@ impl Watched {
 /// })
 /// # }
 /// ```
+#[track_caller]
 pub fn add_reader(fd: &(impl AsFd + ?Sized), callback: impl FnMut() + 'static) -> Result<(), DescriptorError> {
-    add(fd.as_fd(), Direction::Read, Box::new(callback), "add_reader")
+    add(fd.as_fd(), Direction::Read, Box::new(callback), "add_reader", Location::caller())
 }
 
 /// Calls `callback` on the loop of this thread for as long as `fd` is ready to be written, once a turn: asyncio's `loop.add_writer`.
@@ -138,8 +142,9 @@ pub fn add_reader(fd: &(impl AsFd + ?Sized), callback: impl FnMut() + 'static) -
 /// })
 /// # }
 /// ```
+#[track_caller]
 pub fn add_writer(fd: &(impl AsFd + ?Sized), callback: impl FnMut() + 'static) -> Result<(), DescriptorError> {
-    add(fd.as_fd(), Direction::Write, Box::new(callback), "add_writer")
+    add(fd.as_fd(), Direction::Write, Box::new(callback), "add_writer", Location::caller())
 }
 
 /// Removes the reader of `fd` (which may be a bare number) from the loop of this thread, and says whether there was one. It is not called any
@@ -182,11 +187,67 @@ pub fn remove_writer(fd: &(impl AsRawFd + ?Sized)) -> bool {
     remove(fd.as_raw_fd(), Direction::Write)
 }
 
+impl EventLoop {
+    /// [`io::add_reader`](crate::io::add_reader) on this loop, whether it runs or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::add_reader`](crate::io::add_reader).
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// let event_loop = eddies::EventLoop::new()?;
+    /// let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// let handle = event_loop.handle();
+    /// event_loop.add_reader(&ours, move || handle.stop())?;
+    /// theirs.write_all(b"!")?;
+    /// event_loop.run_forever()?;
+    /// assert!(event_loop.remove_reader(&ours));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn add_reader(
+        &self,
+        fd: &(impl AsFd + ?Sized),
+        callback: impl FnMut() + 'static,
+    ) -> Result<(), DescriptorError> {
+        let caller = Location::caller();
+        self.inside("add_reader", || add(fd.as_fd(), Direction::Read, Box::new(callback), "add_reader", caller))?
+    }
+
+    /// [`io::add_writer`](crate::io::add_writer) on this loop, whether it runs or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::add_writer`](crate::io::add_writer).
+    #[track_caller]
+    pub fn add_writer(
+        &self,
+        fd: &(impl AsFd + ?Sized),
+        callback: impl FnMut() + 'static,
+    ) -> Result<(), DescriptorError> {
+        let caller = Location::caller();
+        self.inside("add_writer", || add(fd.as_fd(), Direction::Write, Box::new(callback), "add_writer", caller))?
+    }
+
+    /// [`io::remove_reader`](crate::io::remove_reader) on this loop. `false` also when it is closed.
+    pub fn remove_reader(&self, fd: &(impl AsRawFd + ?Sized)) -> bool {
+        self.inside("remove_reader", || remove_reader(fd)).unwrap_or(false)
+    }
+
+    /// [`io::remove_writer`](crate::io::remove_writer) on this loop. `false` also when it is closed.
+    pub fn remove_writer(&self, fd: &(impl AsRawFd + ?Sized)) -> bool {
+        self.inside("remove_writer", || remove_writer(fd)).unwrap_or(false)
+    }
+}
+
 fn add(
     fd: BorrowedFd<'_>,
     direction: Direction,
     callback: Box<dyn FnMut()>,
     operation: &'static str,
+    caller: &'static Location<'static>,
 ) -> Result<(), DescriptorError> {
     let here = loop_here().ok_or(DescriptorError::NoLoop { operation })?;
     let key = (here, fd.as_raw_fd());
@@ -197,8 +258,8 @@ fn add(
         None => Rc::new(register_duplicate(fd)?),
     };
     let wait = waiting(Rc::downgrade(&source), direction);
-    let standing = Standing::start(operation, callback, wait, move |ended| forget(key, direction, ended))
-        .map_err(|Closed| DescriptorError::LoopClosed { operation })?;
+    let standing = Standing::start(callback, caller, wait, move |ended| forget(key, direction, ended))
+        .map_err(|Closed| LoopClosed::new(operation))?;
     let replaced = WATCHED.with_borrow_mut(|all| {
         let watched = all.entry(key).or_insert(Watched { source, reader: None, writer: None });
         watched.slot(direction).replace(standing)
@@ -247,15 +308,17 @@ fn register_duplicate(fd: BorrowedFd<'_>) -> Result<IoSource<OwnedFd>, Descripto
 
 /// If the descriptor of an entry was closed, and `fd` is another file that got its number, the entry is the closed one's: removes it.
 fn forget_if_closed(key: Key, fd: BorrowedFd<'_>) -> Result<(), DescriptorError> {
-    let identity = |fd: BorrowedFd<'_>| {
+    let identity = |fd: BorrowedFd<'_>| -> Result<_, DescriptorError> {
         let stat = rustix::fs::fstat(fd).map_err(|error| DescriptorError::of_registering(error.into(), key.1))?;
         Ok((stat.st_dev, stat.st_ino))
     };
-    let stale = WATCHED.with_borrow_mut(|all| match all.get(&key) {
-        Some(watched) if identity(watched.source.get_ref().as_fd())? != identity(fd)? => Ok(all.remove(&key)),
-        _ => Ok(None),
-    })?;
-    drop(stale);
+    let watched = WATCHED.with_borrow(|all| all.get(&key).map(|watched| Rc::clone(&watched.source)));
+    if let Some(watched) = watched
+        && identity(watched.get_ref().as_fd())? != identity(fd)?
+    {
+        let stale = WATCHED.with_borrow_mut(|all| all.remove(&key));
+        drop(stale);
+    }
     Ok(())
 }
 

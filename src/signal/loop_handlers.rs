@@ -12,12 +12,17 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use super::unix::{Signal, SignalKind, give_back_default, is_forbidden, signal};
+use crate::error::LoopClosed;
+use crate::event_loop::EventLoop;
 use crate::loom::thread_local;
 use crate::standing::{Standing, loop_here};
+
+const OPERATION: &str = "add_signal_handler";
 
 type Key = (usize, SignalKind);
 
@@ -44,8 +49,8 @@ pub enum SignalHandlerError {
     NotAllowed(SignalKind),
     /// The calling thread does not run an event loop, which is to call the handler.
     NoLoop,
-    /// The loop of this thread is closed.
-    LoopClosed,
+    /// The loop is closed.
+    LoopClosed(LoopClosed),
     /// Another error of the system.
     System(io::Error),
 }
@@ -61,13 +66,19 @@ impl fmt::Display for SignalHandlerError {
                 "add_signal_handler needs the thread of a running event loop, which is to call the handler: call it from a task, a callback or \
                  the main future",
             ),
-            SignalHandlerError::LoopClosed => f.write_str("add_signal_handler: the event loop is closed"),
+            SignalHandlerError::LoopClosed(error) => error.fmt(f),
             SignalHandlerError::System(error) => error.fmt(f),
         }
     }
 }
 
 impl Error for SignalHandlerError {}
+
+impl From<LoopClosed> for SignalHandlerError {
+    fn from(error: LoopClosed) -> SignalHandlerError {
+        SignalHandlerError::LoopClosed(error)
+    }
+}
 
 impl From<SignalHandlerError> for io::Error {
     fn from(error: SignalHandlerError) -> io::Error {
@@ -85,8 +96,8 @@ impl From<SignalHandlerError> for io::Error {
 ///
 /// It is an ordinary callback: it runs between polls, may allocate, lock, spawn and add or remove handlers. Several deliveries before it
 /// runs may be answered by one call. A panic in it goes to the exception handler, and it stays. A second call for the same signal replaces the
-/// handler. It ends with [`remove_signal_handler`] or with its loop: in a [`Runtime`](crate::Runtime) that means with the `block_on` during
-/// which it was added.
+/// handler. It ends with [`remove_signal_handler`] or with its loop: the `close` of an [`EventLoop`], which has this function as a method;
+/// in a [`Runtime`](crate::Runtime) the end of the `block_on` during which it was added.
 ///
 /// In a runtime with several loops this is the loop on which the caller happens to run: call it, and [`remove_signal_handler`], from local
 /// tasks, callbacks or the main future.
@@ -117,7 +128,50 @@ impl From<SignalHandlerError> for io::Error {
 /// })
 /// # }
 /// ```
+#[track_caller]
 pub fn add_signal_handler(kind: SignalKind, handler: impl FnMut() + 'static) -> Result<(), SignalHandlerError> {
+    add(kind, Box::new(handler), Location::caller())
+}
+
+impl EventLoop {
+    /// [`signal::add_signal_handler`](crate::signal::add_signal_handler) on this loop, whether it runs or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`signal::add_signal_handler`](crate::signal::add_signal_handler).
+    ///
+    /// ```
+    /// use eddies::signal::unix::SignalKind;
+    ///
+    /// let event_loop = eddies::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// event_loop.add_signal_handler(SignalKind::user_defined2(), move || handle.stop())?;
+    /// signal_hook::low_level::raise(SignalKind::user_defined2().as_raw_value())?;
+    /// event_loop.run_forever()?;
+    /// assert!(event_loop.remove_signal_handler(SignalKind::user_defined2()));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn add_signal_handler(
+        &self,
+        kind: SignalKind,
+        handler: impl FnMut() + 'static,
+    ) -> Result<(), SignalHandlerError> {
+        let caller = Location::caller();
+        self.inside(OPERATION, || add(kind, Box::new(handler), caller))?
+    }
+
+    /// [`signal::remove_signal_handler`](crate::signal::remove_signal_handler) on this loop. `false` also when it is closed.
+    pub fn remove_signal_handler(&self, kind: SignalKind) -> bool {
+        self.inside("remove_signal_handler", || remove_signal_handler(kind)).unwrap_or(false)
+    }
+}
+
+fn add(
+    kind: SignalKind,
+    handler: Box<dyn FnMut()>,
+    caller: &'static Location<'static>,
+) -> Result<(), SignalHandlerError> {
     if is_forbidden(kind) {
         return Err(SignalHandlerError::NotAllowed(kind));
     }
@@ -131,11 +185,10 @@ pub fn add_signal_handler(kind: SignalKind, handler: impl FnMut() + 'static) -> 
         })?)),
     };
     let wait = waiting(Rc::downgrade(&arrivals));
-    let Ok(standing) = Standing::start("signal handler", Box::new(handler), wait, move |ended| forget(key, ended))
-    else {
+    let Ok(standing) = Standing::start(handler, caller, wait, move |ended| forget(key, ended)) else {
         drop(arrivals);
         give_back_default(kind);
-        return Err(SignalHandlerError::LoopClosed);
+        return Err(LoopClosed::new(OPERATION).into());
     };
     let replaced = HANDLED.with_borrow_mut(|all| all.insert(key, Handled { standing, arrivals }));
     drop(replaced);
