@@ -23,8 +23,12 @@
 //! - A protocol lives in its connection's task, so `create_connection` gives the transport alone, and there is no `get_protocol`. What
 //!   others are to know of a protocol, it sends through a channel, or shares.
 //! - The transport may be used from every thread.
-//! - A panic in `connection_made`, too, ends the connection; asyncio goes on without the protocol's consent.
+//! - A panic in `connection_made`, too, ends the connection; asyncio goes on.
+//! - A connection is a task and is listed among the tasks, under the name `transport`.
 //! - When the task of a connection is cancelled, or the runtime shuts down, `connection_lost` comes still, with an error.
+//! - Under TLS, `eof_received` may keep the connection open for writing, as it may without. An end without TLS's farewell is an error.
+//! - What asyncio's connecting and listening functions take as options (a local address, a backlog), is set on a
+//!   [`TcpSocket`](crate::net::TcpSocket), whose stream goes to [`connect_accepted_socket`].
 //! - Addresses and the like are typed methods, not `get_extra_info`.
 
 mod connect;

@@ -158,7 +158,7 @@ pub(super) async fn start(protocol: StreamProtocol, wire: Wire, upgrade: Option<
     let (sender, made) = oneshot();
     let connection = Connection::new(protocol, wire, upgrade, Some(sender), None);
     let mut unclaimed = Unclaimed(Some(connection.transport().clone()));
-    drop(crate::spawn(connection));
+    connection.spawn();
     let answer = made.await;
     let transport = unclaimed.0.take();
     // The task answers also when it is dropped, unless it never was a connection's.

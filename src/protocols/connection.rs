@@ -29,6 +29,7 @@ use super::link::{Duty, Flow, Link, Session, Upgrade};
 use super::protocol::StreamProtocol;
 use super::transport_server::Guest;
 use super::wire::Wire;
+use crate::TaskBuilder;
 use crate::error::panic_text;
 use crate::loom::Arc;
 use crate::report::{self, Exception, ExceptionKind};
@@ -128,6 +129,11 @@ impl Connection {
             connection.begin(upgrade);
         }
         connection
+    }
+
+    /// Sets the task off; it needs nobody to wait for it.
+    pub(super) fn spawn(self) {
+        drop(TaskBuilder::new().name("transport").spawn(self));
     }
 
     pub(super) fn transport(&self) -> &Transport {

@@ -16,6 +16,7 @@ use socket2::{Domain, Socket, Type};
 use super::connection::{caught, with_scratch};
 use super::protocol::DatagramProtocol;
 use super::write_limits::{InvalidLimits, Marks, WriteBufferLimits};
+use crate::TaskBuilder;
 use crate::loom::{Arc, Mutex, MutexGuard};
 use crate::net::UdpSocket;
 use crate::report::{self, Exception, ExceptionKind};
@@ -496,7 +497,7 @@ pub async fn create_datagram_endpoint<P: DatagramProtocol>(
     let (sender, made) = oneshot();
     let protocol: Box<dyn DatagramProtocol> = Box::new(factory());
     let mut unclaimed = Unclaimed(Some(transport.clone()));
-    drop(crate::spawn(DatagramConnection {
+    drop(TaskBuilder::new().name("transport").spawn(DatagramConnection {
         transport,
         socket: Some(socket),
         protocol: Some(protocol),

@@ -20,7 +20,7 @@ use crate::loom::{Arc, Mutex};
 use crate::net::{TcpListener, ToSocketAddrs, UnixListener, lookup_host};
 use crate::report::{self, Exception, ExceptionKind};
 use crate::sync::Event;
-use crate::{Task, time};
+use crate::{Task, TaskBuilder, time};
 
 /// The pause after an accept that failed, mostly because no descriptor is left.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -113,7 +113,8 @@ impl Server {
         }
         let start = |listener: Listener| {
             let listener = Arc::new(listener);
-            let task = crate::spawn(accept(listener.clone(), house.clone(), factory.clone()));
+            let task = TaskBuilder::new().name("server");
+            let task = task.spawn(accept(listener.clone(), house.clone(), factory.clone()));
             (listener, task)
         };
         let listening = Mutex::new(listeners.into_iter().map(start).collect());
@@ -171,7 +172,7 @@ async fn accept(listener: Arc<Listener>, house: Arc<House>, factory: Factory) {
                 let guest = Guest::new(&house);
                 match caught("the factory of a server", || factory()) {
                     Ok(Ok((protocol, upgrade))) => {
-                        drop(crate::spawn(Connection::new(protocol, wire, upgrade, None, Some(guest))));
+                        Connection::new(protocol, wire, upgrade, None, Some(guest)).spawn();
                     }
                     Ok(Err(error)) => {
                         let text = format!("preparing a connection: {error}");
