@@ -55,9 +55,7 @@
 //!
 //! Windows; the credentials of a Unix peer and the passing of descriptors, for which neither the standard library nor socket2 has a safe
 //! call yet (the descriptor is there: [`AsFd`](std::os::fd::AsFd)); Happy Eyeballs, which [`streams::Connector`](crate::streams::Connector)
-//! has; and TLS, which is the business of crates over the I/O traits.
-//! call yet (the descriptor is there: [`AsFd`](std::os::fd::AsFd)); Happy Eyeballs; and TLS, which is in
-//! `protocols::tls`, with the feature `tls`.
+//! has; and TLS, which is in `protocols::tls`, with the feature `tls`.
 
 mod addr;
 mod datagram_methods;
