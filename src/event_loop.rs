@@ -389,7 +389,7 @@ impl EventLoop {
     /// ```
     /// let event_loop = eddies::EventLoop::new()?;
     /// let task = event_loop.create_task(std::future::pending::<()>())?;
-    /// assert_eq!(event_loop.all_tasks()[0].id(), task.id());
+    /// assert_eq!(event_loop.all_tasks()[0].id(), task.task().unwrap().id());
     /// event_loop.all_tasks()[0].cancel(None);
     /// event_loop.stop();
     /// event_loop.run_forever()?;
@@ -461,47 +461,21 @@ impl EventLoop {
 
     // ---- tasks -----------------------------------------------------------------------------------------------------------------
 
-    /// Spawns a task on the loop; see [`spawn`](crate::spawn). It begins to run in the next iteration, not before.
-    ///
-    /// # Errors
-    ///
-    /// [`LoopClosed`]; the future is dropped.
-    ///
-    /// ```
-    /// let event_loop = eddies::EventLoop::new()?;
-    /// let task = event_loop.create_task(async { 1 + 2 })?;
-    /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), 3);
-    /// # std::io::Result::Ok(())
-    /// ```
-    #[track_caller]
-    pub fn create_task<F>(&self, future: F) -> Result<Task<F::Output>, LoopClosed>
+    // `create_task` and the like are in `future::of_loop`: what they give is a `LoopFuture`.
+
+    pub(crate) fn spawn_task<F>(&self, future: F, at: &'static Location<'static>) -> Result<Task<F::Output>, LoopClosed>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let spawn = Spawn::at(Location::caller());
         self.with_worker("create_task", |worker| {
             worker.fetch_pinned();
-            worker.spawn(future, spawn)
+            worker.spawn(future, Spawn::at(at))
         })
     }
 
-    /// As [`create_task`](EventLoop::create_task), for a future that need not be `Send`: the task stays on this thread.
-    ///
-    /// # Errors
-    ///
-    /// [`LoopClosed`]; the future is dropped.
-    #[track_caller]
-    pub fn create_local_task<F>(&self, future: F) -> Result<Task<F::Output>, LoopClosed>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
-        self.create_local_task_in(None, future, Location::caller())
-    }
-
-    /// [`create_local_task`](EventLoop::create_local_task) in `context` itself; `None`: in a copy of the current one.
-    pub(crate) fn create_local_task_in<F>(
+    /// A local task that runs in `context` itself; `None`: in a copy of the current one.
+    pub(crate) fn spawn_local_task<F>(
         &self,
         context: Option<&TaskContext>,
         future: F,
@@ -511,50 +485,28 @@ impl EventLoop {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let mut spawn = Spawn::at(at);
-        spawn.context = context.cloned();
+        let spawn = Spawn { context: context.cloned(), ..Spawn::at(at) };
         self.with_worker("create_local_task", |worker| {
             worker.fetch_pinned();
             worker.spawn_local(future, spawn)
         })
     }
 
-    /// Runs a closure that may block on the loop's pool of threads, or on the
-    /// [default executor](EventLoop::set_default_executor); see [`spawn_blocking`](crate::spawn_blocking).
-    ///
-    /// # Errors
-    ///
-    /// [`LoopClosed`].
-    ///
-    /// ```
-    /// let event_loop = eddies::EventLoop::new()?;
-    /// let read = event_loop.run_in_executor(|| std::fs::read("Cargo.toml"))?;
-    /// assert!(event_loop.run_until_complete(read).unwrap().unwrap().is_ok());
-    /// # std::io::Result::Ok(())
-    /// ```
-    #[track_caller]
-    pub fn run_in_executor<F, T>(&self, f: F) -> Result<Task<T>, LoopClosed>
+    /// A job for `executor`; `None`: for the default one.
+    pub(crate) fn spawn_job<F, T>(
+        &self,
+        executor: Option<&dyn Executor>,
+        job: F,
+        at: &'static Location<'static>,
+    ) -> Result<Task<T>, LoopClosed>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let spawn = Spawn::at(Location::caller());
-        self.with_worker("run_in_executor", |worker| worker.shared().spawn_on_default_executor(f, spawn))
-    }
-
-    /// As [`run_in_executor`](EventLoop::run_in_executor), on threads of the program's own.
-    ///
-    /// # Errors
-    ///
-    /// [`LoopClosed`].
-    #[track_caller]
-    pub fn run_in_executor_on<F, T>(&self, executor: &dyn Executor, f: F) -> Result<Task<T>, LoopClosed>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        let spawn = Spawn::at(Location::caller());
-        self.with_worker("run_in_executor_on", |worker| worker.shared().spawn_on_executor(executor, f, spawn))
+        self.with_worker("run_in_executor", |worker| match executor {
+            Some(executor) => worker.shared().spawn_on_executor(executor, job, Spawn::at(at)),
+            None => worker.shared().spawn_on_default_executor(job, Spawn::at(at)),
+        })
     }
 
     /// Has [`run_in_executor`](EventLoop::run_in_executor) use `executor` from now on; `None`: the loop's own pool again. Other functions, as

@@ -46,7 +46,7 @@ mod gather;
 #[cfg(not(eddies_loom))]
 mod loop_future;
 #[cfg(not(eddies_loom))]
-mod on_loop;
+mod of_loop;
 mod relay;
 #[cfg(not(eddies_loom))]
 mod share;

@@ -193,7 +193,7 @@ impl Runner {
         if !self.event_loop.is_closed() && !self.is_set.replace(true) {
             policy::set_event_loop(Some(self.event_loop.clone()));
         }
-        let mut task = self.event_loop.create_local_task_in(Some(&self.context), main, Location::caller())?;
+        let mut task = self.event_loop.spawn_local_task(Some(&self.context), main, Location::caller())?;
         let interrupts = Rc::new(Cell::new(0_u32));
         if self.catches_interrupts.get() {
             // Without a listener Ctrl-C has its default effect, which is no reason not to run.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use eddies::sync::oneshot;
-use eddies::{ContextVar, EventLoop, Exception, ExceptionKind, LoopRunning, RunError, Runtime, TaskError};
+use eddies::{ContextVar, EventLoop, Exception, ExceptionKind, FutureError, LoopRunning, RunError, Runtime, TaskError};
 
 type Log = Rc<RefCell<Vec<&'static str>>>;
 
@@ -123,15 +123,15 @@ fn trap_007_a_stop_before_the_run_means_one_iteration_without_waiting() {
 fn trap_008_a_run_that_is_stopped_leaves_its_future_pending() {
     let event_loop = new();
     let (tell, hear) = oneshot::<u32>();
-    let mut task = event_loop.create_task(hear).unwrap();
+    let task = event_loop.create_task(hear).unwrap();
     let handle = event_loop.handle();
     event_loop.call_soon(move || handle.stop()).unwrap();
-    let error = event_loop.run_until_complete(&mut task).unwrap_err();
+    let error = event_loop.run_until_complete(&task).unwrap_err();
     assert_eq!(error, RunError::Stopped);
     assert_eq!(error.to_string(), "Event loop stopped before Future completed.");
     assert!(!task.is_finished());
     tell.send(7).unwrap();
-    assert_eq!(event_loop.run_until_complete(&mut task).unwrap().unwrap(), Ok(7));
+    assert_eq!(event_loop.run_until_complete(&task).unwrap().unwrap(), Ok(7));
 }
 
 #[test]
@@ -550,17 +550,17 @@ fn trap_050_a_pending_task_that_the_close_drops_is_reported() {
         }
     }
     let (started, unstarted) = (Count(dropped.clone()), Count(dropped.clone()));
-    let mut task = event_loop
+    let task = event_loop
         .create_local_task(async move {
             let _started = started;
             pending::<()>().await;
         })
         .unwrap();
     run_once(&event_loop);
-    event_loop.create_local_task(async move { drop(unstarted) }).unwrap();
+    drop(event_loop.create_local_task(async move { drop(unstarted) }).unwrap());
     event_loop.close().unwrap();
     assert_eq!(dropped.get(), 2);
-    assert!(matches!(task.result(), Some(Err(TaskError::Cancelled(_)))));
+    assert!(task.result().unwrap_err().is_cancelled());
     let heard = heard.lock().unwrap();
     assert_eq!(heard.len(), 2);
     for exception in heard.iter() {
@@ -574,14 +574,13 @@ fn everything_is_called_in_one_order() {
     let (event_loop, log) = (new(), Log::default());
     let (a, b, c) = (log.clone(), log.clone(), log.clone());
     event_loop.call_soon(note(&log, "callback 1")).unwrap();
-    event_loop.create_local_task(async move { a.borrow_mut().push("local task") }).unwrap();
+    drop(event_loop.create_local_task(async move { a.borrow_mut().push("local task") }).unwrap());
     let (tell, hear) = mpsc::channel();
     let handle = event_loop.handle();
-    event_loop
-        .create_task(async move {
-            handle.call_soon_threadsafe(move || tell.send(()).unwrap()).unwrap();
-        })
-        .unwrap();
+    let told = event_loop.create_task(async move {
+        handle.call_soon_threadsafe(move || tell.send(()).unwrap()).unwrap();
+    });
+    drop(told.unwrap());
     event_loop.call_soon(note(&log, "callback 2")).unwrap();
     event_loop
         .run_until_complete(async move {
@@ -745,8 +744,8 @@ fn an_executor_of_the_programs_own_takes_the_jobs() {
     event_loop.set_default_executor(Some(Arc::new(Named(send)))).unwrap();
     let name = event_loop.run_in_executor(|| thread::current().name().map(str::to_owned)).unwrap();
     assert_eq!(event_loop.run_until_complete(name).unwrap().unwrap().as_deref(), Some("mine"));
-    let panics = event_loop.run_in_executor(|| panic!("in the job")).unwrap();
-    assert!(matches!(event_loop.run_until_complete(panics).unwrap(), Err(TaskError::Panicked(_))));
+    let panics = event_loop.run_in_executor::<_, ()>(|| panic!("in the job")).unwrap();
+    assert!(matches!(event_loop.run_until_complete(panics).unwrap(), Err(FutureError::Panicked(_))));
     thread.join().unwrap();
     event_loop.set_default_executor(None).unwrap();
     let name = event_loop.run_in_executor(|| thread::current().name().map(str::to_owned)).unwrap();
@@ -762,8 +761,8 @@ fn a_job_that_an_executor_drops_is_cancelled() {
         }
     }
     let event_loop = new();
-    let job = event_loop.run_in_executor_on(&Black, || unreachable!()).unwrap();
-    assert!(matches!(event_loop.run_until_complete(job).unwrap(), Err::<(), _>(TaskError::Cancelled(_))));
+    let job = event_loop.run_in_executor_on::<_, ()>(&Black, || unreachable!()).unwrap();
+    assert!(event_loop.run_until_complete(job).unwrap().unwrap_err().is_cancelled());
 }
 
 #[test]
@@ -784,7 +783,7 @@ fn the_executor_ends_within_its_time_and_refuses_afterwards() {
     go_on.send(()).unwrap();
     assert_eq!(event_loop.run_until_complete(job).unwrap().unwrap(), 5);
     let refused = event_loop.run_in_executor(|| 6).unwrap();
-    assert!(matches!(event_loop.run_until_complete(refused).unwrap(), Err(TaskError::Cancelled(_))));
+    assert!(event_loop.run_until_complete(refused).unwrap().unwrap_err().is_cancelled());
 }
 
 #[test]
@@ -859,4 +858,88 @@ fn a_virtual_clock_waits_for_jobs_of_other_executors() {
     event_loop.run_until_complete(job).unwrap().unwrap();
     releaser.join().unwrap();
     assert_eq!(event_loop.time(), began);
+}
+
+#[test]
+fn trap_001_the_order_of_callbacks_waiters_and_a_set_result() {
+    let (event_loop, log) = (new(), Arc::new(Mutex::new(Vec::new())));
+    let note = |entry: &'static str| {
+        let log = log.clone();
+        move || log.lock().unwrap().push(entry)
+    };
+    let (inner, waits, sync) = (event_loop.clone(), note("waiter"), note("sync-after-set"));
+    let (cb1, cb2, before, after) = (note("cb1"), note("cb2"), note("soon-before"), note("soon-after"));
+    event_loop
+        .run_until_complete(async move {
+            let future = inner.create_future::<u32>();
+            future.add_done_callback(move |_| cb1());
+            let waiter = future.clone();
+            let waiter = inner.create_task(async move {
+                waiter.await.unwrap();
+                waits();
+            });
+            eddies::yield_now().await;
+            future.add_done_callback(move |_| cb2());
+            inner.call_soon(before).unwrap();
+            future.set_result(1).unwrap();
+            inner.call_soon(after).unwrap();
+            sync();
+            waiter.unwrap().await.unwrap();
+        })
+        .unwrap();
+    let log = log.lock().unwrap();
+    assert_eq!(*log, ["sync-after-set", "soon-before", "cb1", "waiter", "cb2", "soon-after"]);
+}
+
+#[test]
+fn trap_012_a_future_of_another_loop_can_be_run_and_is_answered_there() {
+    let (event_loop, other) = (new(), new());
+    let future = other.create_future();
+    let (handle, answer) = (other.handle(), future.clone());
+    // Not asyncio's error: a future may be awaited anywhere, and its callbacks run on its own loop.
+    event_loop.call_soon(move || answer.set_result(handle.live_tasks()).unwrap()).unwrap();
+    assert_eq!(event_loop.run_until_complete(&future).unwrap().unwrap(), 0);
+    let called = Arc::new(Mutex::new(false));
+    let by_callback = called.clone();
+    future.add_done_callback(move |_| *by_callback.lock().unwrap() = true);
+    run_once(&event_loop);
+    assert!(!*called.lock().unwrap());
+    run_once(&other);
+    assert!(*called.lock().unwrap());
+}
+
+#[test]
+fn a_done_callback_runs_before_run_until_complete_returns() {
+    // X1: the callback is registered on the task that is run.
+    let event_loop = Runtime::builder().virtual_time(true).build_event_loop().unwrap();
+    let (tell, hear) = mpsc::channel();
+    let began = event_loop.time();
+    let task = event_loop.create_task(async {
+        eddies::sleep(Duration::from_secs(1)).await;
+        "Future is done!"
+    });
+    let task = task.unwrap();
+    task.add_done_callback(move |task| tell.send(task.result().unwrap()).unwrap());
+    assert_eq!(event_loop.run_until_complete(&task).unwrap().unwrap(), "Future is done!");
+    assert_eq!(hear.try_recv(), Ok("Future is done!"));
+    assert_eq!(event_loop.time() - began, Duration::from_secs(1));
+    assert!(!event_loop.is_running() && !event_loop.is_closed());
+}
+
+#[test]
+fn a_done_callback_may_stop_the_loop() {
+    // X2.
+    let event_loop = Runtime::builder().virtual_time(true).build_event_loop().unwrap();
+    let task = event_loop.create_task(eddies::sleep(Duration::from_secs(1))).unwrap();
+    let handle = event_loop.handle();
+    task.add_done_callback(move |_| handle.stop());
+    event_loop.run_forever().unwrap();
+    assert!(task.is_finished());
+    event_loop
+        .call_later(Duration::from_secs(1), {
+            let handle = event_loop.handle();
+            move || handle.stop()
+        })
+        .unwrap();
+    event_loop.run_forever().unwrap();
 }

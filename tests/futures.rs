@@ -886,8 +886,8 @@ fn a_panic_can_be_resumed_by_one() {
 fn an_event_loop_that_does_not_run_has_futures_too() {
     let event_loop = eddies::EventLoop::new().unwrap();
     let log = Log::default();
-    let task = event_loop.ensure_future(async { "done" }).unwrap();
-    let job = event_loop.share(event_loop.run_in_executor(|| 3).unwrap());
+    let task = event_loop.create_task(async { "done" }).unwrap();
+    let job = event_loop.run_in_executor(|| 3).unwrap();
     let plain = event_loop.create_future();
     task.add_done_callback(log.callback("callback of the task"));
     plain.add_done_callback(log.callback("callback of the future"));
@@ -906,6 +906,6 @@ fn an_event_loop_that_does_not_run_has_futures_too() {
     late.add_done_callback(log.callback("never"));
     late.set_result(1).unwrap();
     assert_eq!(late.result().unwrap(), 1);
-    assert!(event_loop.ensure_future(async {}).is_err());
+    assert!(event_loop.create_task(async {}).is_err());
     assert_eq!(log.take(), [] as [&str; 0]);
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use eddies::{EventLoop, RunError, Runner, Runtime, TaskError};
+use eddies::{EventLoop, RunError, Runner, Runtime};
 
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
@@ -25,15 +25,15 @@ fn trap_010_and_026_ctrl_c_leaves_the_run_and_the_loop_goes_on() {
     let event_loop = EventLoop::new().unwrap();
     event_loop.catch_interrupts().unwrap();
     event_loop.catch_interrupts().unwrap();
-    let mut task = event_loop.create_task(pending::<()>()).unwrap();
+    let task = event_loop.create_task(pending::<()>()).unwrap();
     event_loop.call_soon(press_ctrl_c).unwrap();
-    assert_eq!(event_loop.run_until_complete(&mut task).unwrap_err(), RunError::Interrupted);
+    assert_eq!(event_loop.run_until_complete(&task).unwrap_err(), RunError::Interrupted);
     assert!(!task.is_finished() && !event_loop.is_closed());
     // X17: one iteration is enough for a task that waits to end.
     assert!(event_loop.all_tasks()[0].cancel(None));
     event_loop.stop();
     event_loop.run_forever().unwrap();
-    assert!(matches!(task.result(), Some(Err(TaskError::Cancelled(_)))));
+    assert!(task.result().unwrap_err().is_cancelled());
     event_loop.close().unwrap();
 }
 
@@ -232,4 +232,28 @@ fn the_main_tasks_of_a_runner_share_one_context() {
     runner.run(async { drop(USER.set("ann")) }).unwrap();
     assert_eq!(runner.run(async { USER.get() }), Ok(Some("ann")));
     assert_eq!(USER.get(), None, "outside of it nothing was set");
+}
+
+#[test]
+fn one_iteration_cancels_tasks_that_wait_and_a_drain_those_that_wait_for_them() {
+    // X17 and X18, with the interrupt in place of the key.
+    let event_loop = Runtime::builder().virtual_time(true).build_event_loop().unwrap();
+    let began = event_loop.time();
+    let children: Vec<_> =
+        [1, 2, 2].map(|seconds| event_loop.create_task(eddies::sleep(Duration::from_secs(seconds))).unwrap()).into();
+    let awaited = children.clone();
+    let main = event_loop.create_task(async move { drop(eddies::gather(awaited).await) }).unwrap();
+    let handle = event_loop.handle();
+    event_loop.call_later(Duration::from_millis(200), move || handle.interrupt()).unwrap();
+    assert_eq!(event_loop.run_until_complete(&main).unwrap_err(), RunError::Interrupted);
+    assert_eq!(event_loop.time() - began, Duration::from_millis(200));
+    assert_eq!(event_loop.all_tasks().len(), 4);
+    assert!(event_loop.all_tasks().iter().all(|task| task.state() == eddies::TaskState::Pending));
+    assert!(children.iter().all(|task| task.cancel(None)));
+    event_loop.stop();
+    event_loop.run_forever().unwrap();
+    assert!(children.iter().all(|task| task.cancelled()));
+    event_loop.drain(Duration::from_secs(10)).unwrap();
+    assert!(main.is_finished() && event_loop.all_tasks().is_empty());
+    event_loop.close().unwrap();
 }

@@ -3,6 +3,8 @@
 use std::future::Future;
 
 use super::loop_future::LoopFuture;
+use crate::policy::get_event_loop;
+use crate::runtime::LoopHandle;
 
 /// Makes a [`LoopFuture`] of what it is given: a future is spawned as a task, a `LoopFuture` is given back unchanged. asyncio's
 /// `ensure_future`.
@@ -13,7 +15,8 @@ use super::loop_future::LoopFuture;
 ///
 /// # Panics
 ///
-/// When it has to spawn and there is no runtime, like [`spawn`](crate::spawn).
+/// When it has to make a task and there is nowhere to run it: outside of any runtime it takes the loop of
+/// [`get_event_loop`](crate::get_event_loop), and panics where that is an error, or closed.
 ///
 /// ```
 /// eddies::run(async {
@@ -50,7 +53,16 @@ where
 
     #[track_caller]
     fn ensure(self) -> LoopFuture<F::Output> {
-        crate::spawn(self).share()
+        if LoopHandle::try_current().is_ok() {
+            return crate::spawn(self).share();
+        }
+        match get_event_loop() {
+            Ok(event_loop) => match event_loop.create_task(self) {
+                Ok(task) => task,
+                Err(error) => panic!("{error}"),
+            },
+            Err(error) => panic!("`ensure_future` has a task to make, and no loop to run it: {error}"),
+        }
     }
 }
 
