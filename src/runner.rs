@@ -72,7 +72,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Ends every task: [cancels](crate::Task::cancel) each and runs the loop until none is left, with whatever they still queue; those that they
+    /// Ends every task: [cancels](crate::TaskHandle::cancel) each and runs the loop until none is left, with whatever they still queue; those that they
     /// spawn meanwhile are cancelled as well. What has not ended when `timeout` has passed is aborted.
     ///
     /// asyncio's recipe, "cancel all tasks, then run one iteration", leaves tasks behind that need more than one.
@@ -170,7 +170,7 @@ impl Runner {
     /// Runs `main` as a task of the loop, and gives its output. The thread's policy is told of the loop. The main tasks of a runner share one
     /// [`Context`].
     ///
-    /// At the first Ctrl-C the main task is [cancelled](crate::Task::cancel); once it has ended so, this is [`RunError::Interrupted`]. If it ends with an output all the
+    /// At the first Ctrl-C the main task is [cancelled](crate::TaskHandle::cancel); once it has ended so, this is [`RunError::Interrupted`]. If it ends with an output all the
     /// same, that is given.
     ///
     /// # Errors

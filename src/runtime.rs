@@ -118,7 +118,7 @@ impl Runtime {
         self.shared.settings.workers
     }
 
-    /// Ends the runtime: no new task is taken, every task is [cancelled](crate::Task::cancel) and runs to its end, queued blocking jobs are cancelled,
+    /// Ends the runtime: no new task is taken, every task is [cancelled](crate::TaskHandle::cancel) and runs to its end, queued blocking jobs are cancelled,
     /// running ones awaited, and all threads joined. A task that does not wait in a [`catch_cancel`](crate::catch_cancel) ends at once, its future
     /// dropped; one that does can clean up first, though it can spawn nothing more. Those that still live when `timeout` has passed are aborted.
     ///

@@ -212,7 +212,7 @@ impl<T> RemoteTask<T> {
         self.block(Instant::now().checked_add(timeout))
     }
 
-    /// Asks the loop to drop the task; see [`Task::abort`].
+    /// Asks the loop to drop the task; see [`TaskHandle::abort`](crate::TaskHandle::abort).
     pub fn cancel(&self) {
         self.task.abort();
     }

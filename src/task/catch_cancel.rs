@@ -12,7 +12,7 @@ use crate::error::Cancelled;
 
 /// Runs `future` as a scope in which a cancellation of the calling task can be caught.
 ///
-/// When the task is cancelled (see [`Task::cancel`](crate::Task::cancel)) while it waits here, `future` is dropped, and the scope gives
+/// When the task is cancelled (see [`Task::cancel`](crate::TaskHandle::cancel)) while it waits here, `future` is dropped, and the scope gives
 /// [`Cancelled`]; the task goes on. What follows is its cleanup, in which it may await anything; it then ends with whatever value it likes, or refuses
 /// and goes on with its work. Dropping takes the place of Python's `finally`, for what needs no waiting.
 ///
