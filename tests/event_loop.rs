@@ -669,7 +669,7 @@ fn a_thread_waits_for_a_coroutine_on_the_loop() {
         let sum = handle.run_coroutine_threadsafe(async { 40 + 2 }).unwrap().wait().unwrap();
         let never = handle.run_coroutine_threadsafe(pending::<()>()).unwrap();
         let never = never.wait_timeout(Duration::from_millis(1)).unwrap_err();
-        never.cancel();
+        never.cancel(None);
         assert!(matches!(never.wait(), Err(TaskError::Cancelled(_))));
         let panics = handle.run_coroutine_threadsafe(async { panic!("remote") }).unwrap();
         assert!(matches!(panics.wait(), Err(TaskError::Panicked(_))));

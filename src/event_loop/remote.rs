@@ -212,9 +212,9 @@ impl<T> RemoteTask<T> {
         self.block(Instant::now().checked_add(timeout))
     }
 
-    /// Asks the loop to drop the task; see [`TaskHandle::abort`](crate::TaskHandle::abort).
-    pub fn cancel(&self) {
-        self.task.abort();
+    /// Asks the task to end; `false`: it is finished. See [`TaskHandle::cancel`](crate::TaskHandle::cancel).
+    pub fn cancel<'a>(&self, reason: impl Into<Option<&'a str>>) -> bool {
+        self.task.cancel(reason)
     }
 
     /// Whether the task is finished.
