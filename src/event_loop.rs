@@ -61,6 +61,13 @@ use crate::task::{Context as TaskContext, Spawn, Task, TaskHandle};
 /// Callbacks, local tasks and, in a loop made by [`EventLoop::new`], all tasks run in the order in which they were registered, spawned or
 /// woken. In every iteration what is ready at its beginning runs once; what that makes ready waits for the next iteration.
 ///
+/// asyncio's debug mode finds calls from a wrong thread. Here they do not compile:
+///
+/// ```compile_fail,E0277
+/// let event_loop = eddies::EventLoop::new().unwrap();
+/// std::thread::spawn(move || event_loop.call_soon(|| ()));
+/// ```
+///
 /// When its last clone is dropped, the loop is [closed](EventLoop::close). A callback that holds a clone and never gets its turn keeps the loop
 /// alive for ever: hold a [`LoopHandle`] there, or close the loop yourself.
 ///
@@ -140,7 +147,7 @@ impl EventLoop {
         let seat = shared.seats.take(0).expect("a new runtime's seats are free");
         let worker = Rc::new(Worker::new(shared.clone(), seat));
         let home = worker.home().clone();
-        home.set_occupied(false);
+        worker.rest();
         let owned = RefCell::new(Some(Owned { worker, runtime }));
         let event_loop = EventLoop::of_cell(LoopCell::new(shared, home, owned, false));
         if std::env::var_os("EDDIES_DEBUG").is_some_and(|value| !value.is_empty() && value != "0") {
@@ -636,7 +643,7 @@ impl Run<'_> {
 impl Drop for Run<'_> {
     fn drop(&mut self) {
         self.event_loop.cell.is_running.set(false);
-        self.event_loop.cell.home.set_occupied(false);
+        self.worker.rest();
         let before = self.before.take();
         let this = RUNNING.try_with(|running| running.replace(before));
         drop(this);

@@ -943,3 +943,24 @@ fn a_done_callback_may_stop_the_loop() {
         .unwrap();
     event_loop.run_forever().unwrap();
 }
+
+#[test]
+fn what_a_run_leaves_to_peers_goes_on_without_it() {
+    let event_loop = Runtime::builder().workers(2).build_event_loop().unwrap();
+    let (tell, hear) = mpsc::channel();
+    // Spawned in the last poll of the main future: they lie in this thread's queues when the run ends.
+    event_loop
+        .run_until_complete(async move {
+            for n in 0..100 {
+                let tell = tell.clone();
+                drop(eddies::spawn(async move {
+                    eddies::yield_now().await;
+                    tell.send(n).unwrap();
+                }));
+            }
+        })
+        .unwrap();
+    let mut heard: Vec<u32> = (0..100).map(|_| hear.recv_timeout(Duration::from_secs(60)).unwrap()).collect();
+    heard.sort_unstable();
+    assert!(heard.into_iter().eq(0..100));
+}

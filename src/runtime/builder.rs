@@ -223,7 +223,7 @@ impl Builder {
     ///
     /// The thread is the first of its workers. With `workers(1)` everything runs on that thread, in one order, as in asyncio, and this is what
     /// [`EventLoop::new`] makes. With more, `Send` tasks run in parallel on the other loops; callbacks and local tasks keep to the calling
-    /// thread.
+    /// thread. Between two runs the others go on, but the sockets and timers of the calling thread's loop rest.
     ///
     /// # Errors
     ///

@@ -704,6 +704,18 @@ impl Worker {
         registries.iter().for_each(|registry| registry.resume());
     }
 
+    /// This thread no longer runs the loop, for now or for good: what any loop may run is left to the peers.
+    pub(crate) fn rest(&self) {
+        if let Some(runnable) = self.home.next.take() {
+            self.deque().push(runnable);
+        }
+        self.home.set_occupied(false);
+        // The inbox too: who filled it may have told this thread alone, which leaves with the notice.
+        if self.home.has_stealable() {
+            self.shared.publish();
+        }
+    }
+
     /// Leaves the callbacks that any thread may run to the next one in the seat, in their order. What stays on this thread is gone.
     fn leave_callbacks(&self) {
         let mut pinned = self.pinned.take();
@@ -720,14 +732,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.end_local_tasks();
         self.leave_callbacks();
-        if let Some(runnable) = self.home.next.take() {
-            self.deque().push(runnable);
-        }
-        self.home.set_occupied(false);
-        // The inbox too: who filled it may have told this thread alone, which leaves with the notice.
-        if self.home.has_stealable() {
-            self.shared.publish();
-        }
+        self.rest();
         if let Some(seat) = self.seat.take() {
             self.shared.seats.give_back(seat);
         }
