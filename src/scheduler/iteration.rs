@@ -93,22 +93,24 @@ impl Worker {
                 if let Some(runnable) = next {
                     self.run_one(runnable, Origin::Pinned);
                     after_each();
+                    signals |= self.take_signals();
                     ran = true;
                 }
             }
             if shared > 0
+                && signals & signal::INTERRUPT == 0
                 && self.shared().has_peers()
                 && let Some((runnable, origin)) = self.next_shared()
             {
                 shared -= 1;
                 self.run_one(runnable, origin);
                 after_each();
+                signals |= self.take_signals();
                 ran = true;
             }
             if !ran {
                 break;
             }
-            signals |= self.take_signals();
         }
         signals
     }
