@@ -555,3 +555,20 @@ fn requests_from_many_threads_reach_a_task_that_works() {
         }
     }
 }
+
+#[eddies::test(virtual_time)]
+async fn trap_047_a_cancelled_sleep_takes_its_timer_along() {
+    let begin = eddies::now();
+    for end in [eddies::TaskHandle::abort, |task: &eddies::TaskHandle| drop(task.cancel(None))] {
+        let sleeper = spawn(sleep(Duration::from_secs(3600)));
+        let_it_wait().await;
+        end(&sleeper);
+        assert!(sleeper.await.unwrap_err().is_cancelled());
+        // A timer that was left behind would be the next deadline, and the clock would jump there.
+        let (give, take) = eddies::sync::oneshot();
+        let outside = std::thread::spawn(move || give.send(()));
+        take.await.unwrap();
+        outside.join().unwrap().unwrap();
+        assert_eq!(eddies::now(), begin);
+    }
+}

@@ -48,7 +48,7 @@ fn a_copy_is_taken_at_the_spawn_and_not_at_the_first_poll() {
 }
 
 #[test]
-fn it_follows_a_task_over_threads_and_into_the_pool_and_local_tasks() {
+fn trap_129_the_context_follows_a_task_over_threads_and_into_the_pool() {
     let runtime = eddies::Runtime::builder().workers(2).build().unwrap();
     runtime.block_on(async {
         let tasks = (0..50).map(|number| {

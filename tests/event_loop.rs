@@ -662,7 +662,7 @@ fn a_loop_in_a_thread_local_closes_when_the_thread_ends() {
 }
 
 #[test]
-fn a_thread_waits_for_a_coroutine_on_the_loop() {
+fn trap_130_a_thread_is_told_the_value_the_panic_or_the_cancellation() {
     let event_loop = new();
     let handle = event_loop.handle();
     let thread = thread::spawn(move || {
@@ -766,7 +766,7 @@ fn a_job_that_an_executor_drops_is_cancelled() {
 }
 
 #[test]
-fn the_executor_ends_within_its_time_and_refuses_afterwards() {
+fn trap_129_an_executor_that_does_not_end_in_time_is_named_and_left() {
     let event_loop = new();
     let (go_on, gone_on) = mpsc::channel::<()>();
     let (begin, begun) = mpsc::channel();

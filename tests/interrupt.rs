@@ -63,7 +63,7 @@ fn ctrl_c_wakes_a_loop_that_waits() {
 }
 
 #[test]
-fn a_runner_cancels_its_main_task_at_the_first_ctrl_c() {
+fn trap_131_a_runner_cancels_its_main_task_at_the_first_ctrl_c() {
     let _turn = turn();
     struct Cleanup(Rc<Cell<bool>>);
     impl Drop for Cleanup {
@@ -162,7 +162,7 @@ fn trap_011_a_runner_in_a_run_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn a_runner_ends_what_is_left_and_is_closed_for_good() {
+fn trap_131_a_runner_ends_what_is_left_and_is_closed_for_good() {
     let runner = Runner::new().unwrap();
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ears = heard.clone();
@@ -226,7 +226,7 @@ fn the_third_unanswered_ctrl_c_ends_the_process() {
 }
 
 #[test]
-fn the_main_tasks_of_a_runner_share_one_context() {
+fn trap_131_the_main_tasks_of_a_runner_share_one_context() {
     static USER: eddies::ContextVar<&str> = eddies::ContextVar::new("user");
     let runner = Runner::new().unwrap();
     runner.run(async { drop(USER.set("ann")) }).unwrap();
