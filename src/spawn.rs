@@ -181,6 +181,7 @@ pub fn all_tasks() -> Vec<TaskHandle> {
 pub struct TaskBuilder {
     name: Option<String>,
     context: Option<Context>,
+    is_eager: bool,
 }
 
 impl TaskBuilder {
@@ -212,6 +213,24 @@ impl TaskBuilder {
         self
     }
 
+    /// Has the task begin at once: its first poll is made by the spawn itself, before that returns, in a context of its own. What is ready at
+    /// once (a cache that hits) costs no way through a queue. asyncio's eager tasks.
+    ///
+    /// It changes the order in which things happen, so it is for tasks that are known to be short before their first wait. Off a thread that runs a
+    /// loop of the runtime, and where eager tasks begin eager tasks more than 16 deep, the task goes to a queue as usual. A blocking job is never eager.
+    ///
+    /// ```
+    /// eddies::run(async {
+    ///     let cached = eddies::TaskBuilder::new().eager(true).spawn(async { 42 });
+    ///     assert!(cached.is_finished());
+    ///     assert_eq!(cached.await.unwrap(), 42);
+    /// });
+    /// ```
+    pub fn eager(mut self, is_eager: bool) -> Self {
+        self.is_eager = is_eager;
+        self
+    }
+
     /// See [`spawn`](crate::spawn).
     ///
     /// # Panics
@@ -224,7 +243,8 @@ impl TaskBuilder {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let spawn = Spawn { name: self.name, location: Location::caller(), context: self.context };
+        let spawn =
+            Spawn { name: self.name, location: Location::caller(), context: self.context, is_eager: self.is_eager };
         let task = current::with(|place| match place {
             Place::Worker(worker) => Some(worker.spawn(future, spawn)),
             Place::Entered(shared) => Some(shared.spawn_from_outside(future, spawn)),
@@ -247,7 +267,8 @@ impl TaskBuilder {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let spawn = Spawn { name: self.name, location: Location::caller(), context: self.context };
+        let spawn =
+            Spawn { name: self.name, location: Location::caller(), context: self.context, is_eager: self.is_eager };
         match current::with_worker(|worker| worker.map(|worker| worker.spawn_local(future, spawn))) {
             Some(task) => task,
             None if current::runtime("").is_ok() => panic!(
@@ -269,7 +290,8 @@ impl TaskBuilder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let spawn = Spawn { name: self.name, location: Location::caller(), context: self.context };
+        let spawn =
+            Spawn { name: self.name, location: Location::caller(), context: self.context, is_eager: self.is_eager };
         runtime("spawn_blocking").spawn_blocking_or_cancel(f, spawn)
     }
 }

@@ -92,12 +92,14 @@ pub(crate) struct Spawn {
     pub(crate) location: &'static Location<'static>,
     /// The context to run in; `None`: a copy of the current one.
     pub(crate) context: Option<Context>,
+    /// The first poll is made by the spawn itself, on a thread that runs a loop.
+    pub(crate) is_eager: bool,
 }
 
 impl Spawn {
     /// What is spawned at `location`, with nothing else said.
     pub(crate) fn at(location: &'static Location<'static>) -> Self {
-        Spawn { name: None, location, context: None }
+        Spawn { name: None, location, context: None, is_eager: false }
     }
 }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use super::current::{self, Place};
 use super::monitor::Monitor;
-use super::worker::Worker;
+use super::worker::{Origin, Worker};
 use super::{LoopShared, Settings, Shared, ThreadHook, signal};
 use crate::blocking::{self, Job as _, Rejected};
 use crate::loom::{Arc, Mutex, Weak};
@@ -181,10 +181,10 @@ impl Worker {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let home = self.service_home();
+        let (home, is_eager) = (self.service_home(), spawn.is_eager);
         let (runnable, task) = task::spawn(future, Home::of(home), spawn, true);
         if home.registry.insert(runnable.task_ref()) {
-            self.schedule(runnable);
+            if is_eager { self.run_at_once(runnable, Origin::Shared) } else { self.schedule(runnable) }
         } else {
             drop(runnable);
         }
@@ -197,12 +197,12 @@ impl Worker {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let home = self.home();
+        let (home, is_eager) = (self.home(), spawn.is_eager);
         // SAFETY: `LocalHome` gives Runnables to the pinned queue or inbox of this loop, which only the thread in its seat drains; and that
         // thread ends its local tasks before it leaves the seat (`Worker::end_local_tasks`).
         let (runnable, task) = unsafe { task::spawn_local(future, LocalHome(Home::of(home)), spawn) };
         if home.local_registry.insert(runnable.task_ref()) {
-            self.schedule_local(runnable);
+            if is_eager { self.run_at_once(runnable, Origin::Pinned) } else { self.schedule_local(runnable) }
         } else {
             drop(runnable);
         }

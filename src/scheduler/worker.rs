@@ -42,6 +42,9 @@ pub(crate) const EVENTS: usize = 512;
 /// How often the run-next slot is preferred to the queue before the queue gets a turn.
 const SLOT_RUN_MAX: u32 = 3;
 
+/// How deep eager tasks may begin eager tasks: the stack is the thread's.
+const EAGER_DEPTH_MAX: u32 = 16;
+
 /// Most tasks taken from a peer at once.
 const STEAL_MAX: usize = 32;
 
@@ -120,6 +123,8 @@ pub(crate) struct Worker {
     last_check: Cell<(u32, Instant)>,
     /// How often in a row the run-next slot was taken.
     slot_run: Cell<u32>,
+    /// How many eager tasks are in their first poll, each begun by the one before.
+    eager_depth: Cell<u32>,
     /// Where a task goes that is woken on this thread.
     placing: Cell<Placing>,
     /// What is to be called later on this loop.
@@ -145,6 +150,7 @@ impl Worker {
             next_check: Cell::new(CHECK_INTERVAL_MAX),
             last_check: Cell::new((0, now)),
             slot_run: Cell::new(0),
+            eager_depth: Cell::new(0),
             placing: Cell::new(if shared.settings.is_fifo { Placing::Fifo } else { Placing::Slot }),
             calls: Rc::new(CallTimers::new(&home)),
             slow_call: Cell::new(None),
@@ -353,6 +359,25 @@ impl Worker {
             Outcome::Idle | Outcome::Finished => {}
             Outcome::Reschedule(runnable) => self.reschedule(runnable, origin),
         }
+    }
+
+    /// The first poll of an eager task, in the midst of what this thread does. Tasks that begin each other go to the queue when they are too deep.
+    pub(super) fn run_at_once(&self, runnable: Runnable, origin: Origin) {
+        let depth = self.eager_depth.get();
+        if depth == EAGER_DEPTH_MAX {
+            return match origin {
+                Origin::Shared => self.schedule(runnable),
+                Origin::Pinned => self.schedule_local(runnable),
+            };
+        }
+        self.eager_depth.set(depth + 1);
+        let polled = self.home.progress.polled();
+        // No guard: a panic of the task is caught further in, and nothing else here panics.
+        self.run_task((runnable, origin));
+        if let Some(polled) = polled {
+            self.home.progress.begin_poll(polled);
+        }
+        self.eager_depth.set(depth);
     }
 
     /// Polls the main future, under the eyes of the monitor.
