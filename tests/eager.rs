@@ -50,7 +50,7 @@ async fn an_eager_task_that_waits_goes_on_as_any_other() {
 async fn a_panic_stays_in_the_eager_task() {
     let task = eager().spawn(async { panic!("eager") });
     assert!(task.is_finished());
-    assert!(task.await.map(|()| ()).unwrap_err().is_panic());
+    assert!(task.await.unwrap_err().is_panic());
 }
 
 #[eddies::test]
