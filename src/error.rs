@@ -53,15 +53,35 @@ impl From<NoRuntime> for std::io::Error {
 ///     assert_eq!(error.to_string(), "the task was cancelled: no longer needed");
 /// });
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 #[must_use = "a cancellation that is caught is one's duty to end soon"]
 pub struct Cancelled {
     reason: Option<Arc<str>>,
+    /// Where a scope took it: the address of its book, and the request after which it began.
+    taken: Option<(usize, u64)>,
 }
+
+impl PartialEq for Cancelled {
+    /// Whether the reasons are equal.
+    fn eq(&self, other: &Self) -> bool {
+        self.reason == other.reason
+    }
+}
+
+impl Eq for Cancelled {}
 
 impl Cancelled {
     pub(crate) fn new(reason: Option<&str>) -> Self {
-        Cancelled { reason: reason.map(Arc::from) }
+        Cancelled { reason: reason.map(Arc::from), taken: None }
+    }
+
+    /// The same, as a scope took it out of the book at this address.
+    pub(crate) fn taken_from(self, book: usize, from: u64) -> Self {
+        Cancelled { taken: Some((book, from)), ..self }
+    }
+
+    pub(crate) fn taken(&self) -> Option<(usize, u64)> {
+        self.taken
     }
 
     /// What was given to `cancel`.

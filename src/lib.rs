@@ -85,10 +85,11 @@ pub use spawn::{
     TaskBuilder, YieldNow, all_tasks, run, spawn, spawn_blocking, spawn_local, try_spawn_blocking, yield_now,
 };
 pub use task::{
-    CatchCancel, Context, ContextVar, Task, TaskHandle, TaskId, TaskState, Token, catch_cancel, current_task,
+    CatchCancel, Context, ContextVar, ResumeCancel, Task, TaskHandle, TaskId, TaskState, Token, catch_cancel, current_task,
+    resume_cancel,
 };
 #[cfg(not(eddies_loom))]
-pub use time::{interval, interval_at, now, sleep, sleep_until, timeout, timeout_at};
+pub use time::{interval, interval_at, now, sleep, sleep_until, timeout, timeout_at, with_deadline};
 
 /// Runs an async `main` on a runtime.
 ///

@@ -19,6 +19,7 @@ pub(crate) mod join;
 mod label;
 pub(crate) mod registry;
 pub(crate) mod runnable;
+pub(crate) mod scope;
 mod state;
 mod waits;
 mod waker;
@@ -27,7 +28,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::ptr::NonNull;
 
-pub use catch_cancel::{CatchCancel, catch_cancel};
+pub use catch_cancel::{CatchCancel, ResumeCancel, catch_cancel, resume_cancel};
 pub use context::{Context, ContextVar, Token};
 pub use join::{Task, TaskHandle, TaskId, current_task};
 pub(crate) use runnable::{Outcome, Runnable};

@@ -64,10 +64,12 @@
 //! });
 //! ```
 
+mod deadline;
 mod interval;
 mod timeout;
 mod virtual_time;
 
+pub use deadline::{Deadline, RescheduleRefused, WithDeadline, with_deadline};
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use timeout::{Timeout, timeout, timeout_at};
 pub use virtual_time::{ClockHold, advance, hold_clock, is_virtual};

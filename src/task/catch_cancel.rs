@@ -1,13 +1,15 @@
-//! The scope in which a task's cancellation is caught: asyncio's `try: .. except CancelledError`.
+//! The scope in which a cancellation is caught, and the way to let it go on: asyncio's `try: .. except CancelledError: .. raise`.
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::frame;
-use super::join::TaskHandle;
+use super::join;
+use super::scope::{Scope, put_back};
 use crate::error::Cancelled;
 
 /// Runs `future` as a scope in which a cancellation of the calling task can be caught.
@@ -21,11 +23,15 @@ use crate::error::Cancelled;
 /// that is ready at once is not cancelled. One made while the task waits wins over a wake-up that came first: `future` is not polled again, and what had
 /// arrived for it is handed on by its destructor.
 ///
-/// Outside of a task, in the main future of `block_on` for instance, nobody can ask, and the scope is just `future`.
+/// A [task group](crate::task_group) or a [deadline](crate::with_deadline) that ends what is within it asks in the same way, but only there: the innermost
+/// scope within it catches, those around it hear nothing.
+///
+/// Outside of a task, in the main future of `block_on` for instance, only these two can ask; within neither, the scope is just `future`.
 ///
 /// # Errors
 ///
-/// [`Cancelled`], with the reason that was given. Whoever does not mean to refuse returns soon after it.
+/// [`Cancelled`], with the reason that was given. Whoever does not mean to refuse returns soon after it, or lets it go on with
+/// [`resume_cancel`].
 ///
 /// # Cancel safety
 ///
@@ -67,77 +73,32 @@ pin_project! {
     }
 }
 
-/// An entry in the book of a task; it goes with this value.
-#[derive(Debug)]
-struct Scope {
-    task: TaskHandle,
-    number: u64,
-}
-
-impl Scope {
-    /// Enters a scope in the task that this thread runs.
-    fn enter() -> Option<Scope> {
-        let task = TaskHandle::running()?;
-        let number = task.cancellation().lock().enter(frame::scope());
-        Some(Scope { task, number })
-    }
-
-    fn is_of_this_task(&self) -> bool {
-        frame::with_task(|task| task.is_some_and(|task| std::ptr::eq(task, self.task.header())))
-    }
-
-    /// Takes the request that the scope is due for, if it is.
-    fn take(&self) -> Option<Cancelled> {
-        let mut book = self.task.cancellation().lock();
-        book.is_due(self.number).then(|| book.take(self.number))
-    }
-
-    /// Takes the request that the scope is due for, or waits to be woken for one (N2).
-    fn take_or_wait(&self, cx: &Context<'_>) -> Option<Cancelled> {
-        let waker = cx.waker().clone();
-        let mut book = self.task.cancellation().lock();
-        if book.is_due(self.number) {
-            let cancelled = book.take(self.number);
-            drop(book);
-            return Some(cancelled);
-        }
-        let old = book.wait(self.number, waker);
-        drop(book);
-        drop(old);
-        None
-    }
-}
-
-impl Drop for Scope {
-    fn drop(&mut self) {
-        let waker = self.task.cancellation().lock().leave(self.number);
-        drop(waker);
-    }
-}
-
 impl<F: Future> Future for CatchCancel<F> {
     type Output = Result<F::Output, Cancelled>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
-        if me.scope.as_ref().is_some_and(|scope| !scope.is_of_this_task()) {
+        if me.scope.as_ref().is_some_and(|scope| !scope.is_here()) {
             // The future has moved to another task.
             *me.scope = None;
         }
-        let cancelled = match &*me.scope {
+        let caught = match &*me.scope {
             Some(scope) => scope.take(),
             None => {
-                *me.scope = Scope::enter();
+                *me.scope = Scope::enter_if_any();
                 None
             }
         };
-        let cancelled = match cancelled {
-            Some(cancelled) => Some(cancelled),
+        let caught = match caught {
+            Some(caught) => Some(caught),
             None => {
-                let _leave = frame::enter_scope(me.scope.as_ref().map_or(0, |scope| scope.number));
                 let future =
                     me.future.as_mut().as_pin_mut().expect("`catch_cancel` was polled again after it was ready");
-                match future.poll(cx) {
+                let poll = match &*me.scope {
+                    Some(scope) => scope.poll_within(future, cx),
+                    None => future.poll(cx),
+                };
+                match poll {
                     Poll::Ready(output) => {
                         me.future.set(None);
                         *me.scope = None;
@@ -147,13 +108,88 @@ impl<F: Future> Future for CatchCancel<F> {
                 }
             }
         };
-        match cancelled {
+        match caught {
             None => Poll::Pending,
-            Some(cancelled) => {
+            Some(caught) => {
                 me.future.set(None);
                 *me.scope = None;
-                Poll::Ready(Err(cancelled))
+                Poll::Ready(Err(caught.cancelled))
             }
         }
+    }
+}
+
+/// Lets a cancellation that was caught go on, once the cleanup is done: Python's `raise` at the end of `except CancelledError`. It never gives a value:
+/// the scope around takes it, a group or a deadline that had asked takes it as unwound, and if nobody is around, the task ends as cancelled.
+///
+/// It is not another request: [`Task::cancelling`](crate::TaskHandle::cancelling) stays as it is. Where none of those who had asked is around any
+/// more (the value was carried to another task, or out of the group, or the request was withdrawn), it is a new request to the calling task.
+///
+/// # Panics
+///
+/// When polled outside of a task, with a cancellation that was not caught there.
+///
+/// # Cancel safety
+///
+/// There is nothing to lose.
+///
+/// ```
+/// use eddies::{catch_cancel, resume_cancel};
+///
+/// eddies::run(async {
+///     let (said, heard) = eddies::sync::oneshot();
+///     let task = eddies::spawn(async move {
+///         let work = async {
+///             let _ = said.send("waiting");
+///             std::future::pending::<u32>().await
+///         };
+///         match catch_cancel(work).await {
+///             Ok(value) => value,
+///             Err(cancelled) => {
+///                 eddies::yield_now().await; // cleanup
+///                 resume_cancel(cancelled).await
+///             }
+///         }
+///     });
+///     assert_eq!(heard.await, Ok("waiting"));
+///     task.cancel("enough");
+///     assert_eq!(task.await.unwrap_err().to_string(), "the task was cancelled: enough");
+/// });
+/// ```
+pub fn resume_cancel<T>(cancelled: Cancelled) -> ResumeCancel<T> {
+    ResumeCancel { cancelled: Some(cancelled), output: PhantomData }
+}
+
+/// The future of [`resume_cancel`].
+#[must_use = "futures do nothing unless polled"]
+pub struct ResumeCancel<T> {
+    /// `None` when it was given on.
+    cancelled: Option<Cancelled>,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> Future for ResumeCancel<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(cancelled) = self.cancelled.take() else { return Poll::Pending };
+        if put_back(&cancelled) {
+            // The task may have no scope that takes it: its runner looks before the next poll.
+            cx.waker().wake_by_ref();
+        } else {
+            match join::current_task() {
+                Some(task) => {
+                    task.cancel(cancelled.reason());
+                }
+                None => panic!("`resume_cancel` was given a cancellation outside of any task, where nobody can be cancelled"),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<T> fmt::Debug for ResumeCancel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ResumeCancel").field(&self.cancelled).finish()
     }
 }

@@ -3,8 +3,8 @@
 //! One thread-local value, the *frame*. Whoever runs a task puts a frame of its own in place, and puts back the one before, so that frames nest as
 //! the calls do: a task that blocks on a runtime in the middle of its poll runs others on top of its own frame.
 //!
-//! - **C1** The pointers of a frame are alive while it is in place: the runner of the task holds a reference, and `Context::run` borrows its context
-//!   for the length of the call. Each is put in place by a guard, which is dropped before either ends.
+//! - **C1** The pointers of a frame are alive while it is in place: the runner of the task holds a reference, and `Context::run` and the poll of a scope
+//!   borrow what they enter for the length of the call. Each is put in place by a guard, which is dropped before either ends.
 
 #![allow(unsafe_code, reason = "thread-local pointers to what runs on this thread's stack")]
 
@@ -14,18 +14,19 @@ use std::ptr::NonNull;
 
 use super::cell::Header;
 use super::context::Context;
+use super::scope::Scope;
 use crate::loom::thread_local;
 
 /// Written and read by its thread only.
 #[derive(Clone, Copy)]
 struct Frame {
     task: Option<NonNull<Header>>,
-    /// The innermost scope that is being polled, 0 if none.
-    scope: u64,
+    /// The innermost scope that is being polled.
+    scope: Option<NonNull<Scope>>,
     context: Option<NonNull<Context>>,
 }
 
-const EMPTY: Frame = Frame { task: None, scope: 0, context: None };
+const EMPTY: Frame = Frame { task: None, scope: None, context: None };
 
 thread_local! {
     static FRAME: Cell<Frame> = const { Cell::new(EMPTY) };
@@ -58,12 +59,12 @@ fn replace<'a>(change: impl FnOnce(Frame) -> Frame) -> Leave<'a> {
 /// The caller holds a reference to the task for longer than the guard lives.
 #[inline]
 pub(super) unsafe fn enter_task<'a>(task: NonNull<Header>) -> Leave<'a> {
-    replace(|_| Frame { task: Some(task), scope: 0, context: None })
+    replace(|_| Frame { task: Some(task), scope: None, context: None })
 }
 
-/// This thread polls the scope with this number until the guard is dropped.
-pub(super) fn enter_scope<'a>(scope: u64) -> Leave<'a> {
-    replace(|frame| Frame { scope, ..frame })
+/// This thread polls what is within `scope` until the guard is dropped.
+pub(super) fn enter_scope(scope: &Scope) -> Leave<'_> {
+    replace(|frame| Frame { scope: Some(NonNull::from(scope)), ..frame })
 }
 
 /// `context` is the current one until the guard is dropped.
@@ -88,9 +89,10 @@ pub(super) fn with_task<R>(f: impl FnOnce(Option<&Header>) -> R) -> R {
     f(get().task.map(|task| unsafe { task.as_ref() }))
 }
 
-/// The scope that this thread polls, 0 if none.
-pub(super) fn scope() -> u64 {
-    get().scope
+/// Calls `f` with the innermost scope that this thread polls.
+pub(super) fn with_scope<R>(f: impl FnOnce(Option<&Scope>) -> R) -> R {
+    // SAFETY: C1, as in `with_task`.
+    f(get().scope.map(|scope| unsafe { scope.as_ref() }))
 }
 
 /// Calls `f` with the context that was entered on this thread, if one was since the task's poll began.
