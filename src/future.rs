@@ -1,5 +1,5 @@
-//! Waiting for several futures or tasks at once: [`gather`], [`try_gather`], [`wait`], [`as_completed`]; and asyncio's own future, a result
-//! that many wait for: [`LoopFuture`], with [`ensure_future`] and [`shield`].
+//! Several futures or tasks at once: [`gather`], [`try_gather`], [`wait`], [`as_completed`], [`task_group`], [`staggered`]; and asyncio's own
+//! future, a result that many wait for: [`LoopFuture`], with [`ensure_future`] and [`shield`].
 //!
 //! | | takes | gives | returns |
 //! |---|---|---|---|
@@ -7,6 +7,8 @@
 //! | [`try_gather`] | futures of `Result`s | all values, or the first error | when all are ready, or at the first error |
 //! | [`as_completed`] | futures of one type | one output after the other, in the order of completion | for each |
 //! | [`wait`] | tasks or [`LoopFuture`]s | these, divided into finished and unfinished | when one, one that panicked, or all are finished, or after a time |
+//! | [`task_group`] | a body that spawns tasks | the body's value, or all that failed | when all have ended; a failure cancels the others |
+//! | [`staggered`] | functions that make futures of `Result`s | the first value, or all errors | when one has succeeded, or all have failed |
 //!
 //! A plain future makes progress only while the task that gathers it is polled: such futures run concurrently, not in parallel. A spawned
 //! task runs by itself, perhaps on another worker, and gathering it is waiting for it. A [`Task`](crate::Task) is a future as well, so
@@ -48,12 +50,17 @@ mod loop_future;
 #[cfg(not(eddies_loom))]
 mod of_loop;
 mod relay;
+mod roster;
 #[cfg(not(eddies_loom))]
 mod share;
 #[cfg(not(eddies_loom))]
 mod shield;
 #[cfg(not(eddies_loom))]
 mod show;
+#[cfg(not(eddies_loom))]
+mod staggered;
+#[cfg(not(eddies_loom))]
+mod task_group;
 #[cfg(not(eddies_loom))]
 mod wait;
 
@@ -69,6 +76,13 @@ pub use gather::{Gather, TryGather, gather, try_gather};
 pub use loop_future::{CallbackId, LoopFuture};
 #[cfg(not(eddies_loom))]
 pub use shield::shield;
+#[cfg(not(eddies_loom))]
+pub use staggered::staggered;
+#[cfg(not(eddies_loom))]
+pub use task_group::{
+    Child, ChildError, ChildPanic, Failure, GroupClosed, Ready, StartError, TaskGroup, TaskGroupError, TaskGroupFuture,
+    task_group,
+};
 #[cfg(not(eddies_loom))]
 pub use wait::{Wait, Waitable, When, wait};
 

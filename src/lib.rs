@@ -69,7 +69,10 @@ pub use error::{
 #[cfg(not(eddies_loom))]
 pub use event_loop::{CallHandle, EventLoop, ExceptionHandler, RemoteCallHandle, RemoteTask, ScopedCall, TimerHandle};
 #[cfg(not(eddies_loom))]
-pub use future::{CallbackId, FutureError, InvalidState, LoopFuture, TaskPanic, When, ensure_future, shield, wait};
+pub use future::{
+    CallbackId, FutureError, InvalidState, LoopFuture, TaskPanic, When, ensure_future, shield, staggered, task_group,
+    wait,
+};
 pub use future::{as_completed, gather, try_gather};
 #[cfg(not(eddies_loom))]
 pub use policy::{get_event_loop, get_running_loop, new_event_loop, set_event_loop};
@@ -85,8 +88,8 @@ pub use spawn::{
     TaskBuilder, YieldNow, all_tasks, run, spawn, spawn_blocking, spawn_local, try_spawn_blocking, yield_now,
 };
 pub use task::{
-    CatchCancel, Context, ContextVar, ResumeCancel, Task, TaskHandle, TaskId, TaskState, Token, catch_cancel, current_task,
-    resume_cancel,
+    CatchCancel, Context, ContextVar, ResumeCancel, Task, TaskHandle, TaskId, TaskState, Token, catch_cancel,
+    current_task, resume_cancel,
 };
 #[cfg(not(eddies_loom))]
 pub use time::{interval, interval_at, now, sleep, sleep_until, timeout, timeout_at, with_deadline};

@@ -181,7 +181,9 @@ impl<T> Future for ResumeCancel<T> {
                 Some(task) => {
                     task.cancel(cancelled.reason());
                 }
-                None => panic!("`resume_cancel` was given a cancellation outside of any task, where nobody can be cancelled"),
+                None => panic!(
+                    "`resume_cancel` was given a cancellation outside of any task, where nobody can be cancelled"
+                ),
             }
         }
         Poll::Pending
