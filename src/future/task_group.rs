@@ -500,7 +500,10 @@ where
     match caught(|| scope.poll_within(body, cx)) {
         Ok(Poll::Ready(Ok(value))) => BodyPoll::Value(value),
         Ok(Poll::Ready(Err(error))) => BodyPoll::Failed(Failure::Error(error)),
-        Ok(Poll::Pending) => scope.take_or_wait(cx).map_or(BodyPoll::Pending, BodyPoll::Cancelled),
+        Ok(Poll::Pending) => {
+            let caught = scope.take_or_wait(cx).or_else(|| scope.take_unheard(cx));
+            caught.map_or(BodyPoll::Pending, BodyPoll::Cancelled)
+        }
         Err(payload) => BodyPoll::Failed(Failure::panicked(payload)),
     }
 }

@@ -17,6 +17,10 @@
 //!   request is the whole task's.
 //! - **N4** What is asked of a scope, and what is put back, comes from a poll of the task that has that scope, and all around it, on the stack: each of
 //!   them looks into the book before its poll ends.
+//! - **N5** A scope that has taken what was for somebody further out, and still waits, holds it: a group whose children have not ended. Until it has left,
+//!   nobody further out takes what another one has put back.
+//! - **N6** What was asked of a scope, and is left by those within it through several polls though their wakers were woken, the scope takes itself: they
+//!   were left behind unpolled.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -63,9 +67,17 @@ struct Entry {
     seen: u64,
     /// To be woken when the scope becomes due.
     waker: Option<Waker>,
+    /// Whether it has taken what was for somebody further out (N5).
+    holds: bool,
+    /// In how many polls nobody took what was asked of it (N6).
+    unheard: u32,
     /// The deadline that it stands for. `None`: it catches.
     limit: Option<SharedLimit>,
 }
+
+/// For so many polls a scope waits for those within it to take what was asked of it (N6). One is enough where whoever was woken is polled next;
+/// combinators that put that off do so for a poll or two.
+const PATIENCE: u32 = 16;
 
 impl Entry {
     fn catches(&self) -> bool {
@@ -81,6 +93,14 @@ pub(super) struct Taken {
     pub(super) from: u64,
     /// Whether somebody further out was asked.
     pub(super) beyond: bool,
+}
+
+/// Whether those within a scope have left what was asked of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unheard {
+    No,
+    SoFar,
+    ForTooLong,
 }
 
 /// What the runner of a task does about a cancellation.
@@ -179,7 +199,7 @@ impl Cancellation {
 
     /// After a poll that began with `PollForScopes(announced)` and answered Pending: whether nobody has taken a request that was announced before it.
     pub(super) fn is_forsaken(&self, announced: u64) -> bool {
-        self.is_unsettled() && self.settled < announced
+        self.is_unsettled() && self.settled < announced && !self.is_held()
     }
 
     /// A scope begins to wait, within `parent` if that is not 0: a limit, or one that catches. It takes the requests that are not settled for the
@@ -187,8 +207,18 @@ impl Cancellation {
     pub(super) fn enter(&mut self, parent: u64, limit: Option<SharedLimit>) -> u64 {
         self.last_scope += 1;
         let seen = self.seen(parent);
-        let entry =
-            Entry { parent, children: 0, within: 0, asked: 0, reason: Cancelled::default(), seen, waker: None, limit };
+        let entry = Entry {
+            parent,
+            children: 0,
+            within: 0,
+            asked: 0,
+            reason: Cancelled::default(),
+            seen,
+            waker: None,
+            holds: false,
+            unheard: 0,
+            limit,
+        };
         if let Some(parent) = self.scopes.get_mut(&parent) {
             parent.children += 1;
         }
@@ -261,8 +291,16 @@ impl Cancellation {
         })
     }
 
-    /// Whether somebody around the scope was asked and has not taken it yet.
+    /// Whether a scope has yet to put back what it has taken (N5).
+    fn is_held(&self) -> bool {
+        self.scopes.values().any(|entry| entry.holds)
+    }
+
+    /// Whether somebody around the scope was asked, and takes it in this poll of the task or in one of the next.
     pub(super) fn is_outdone(&self, scope: u64) -> bool {
+        if self.is_held() {
+            return false;
+        }
         let parent = self.scopes.get(&scope).map_or(0, |entry| entry.parent);
         self.concern(parent).0 > self.seen(parent)
     }
@@ -282,10 +320,19 @@ impl Cancellation {
             let newest = self.concern(next).0;
             let Some(entry) = self.scopes.get_mut(&next) else { break };
             entry.seen = entry.seen.max(newest);
+            entry.holds |= beyond && next == scope;
             next = entry.parent;
         }
         self.settled = self.settled.max(self.asked);
         Taken { reason, from, beyond }
+    }
+
+    /// In a poll of the scope, which is not due: whether what was asked of it has been left for too long by those within it (N6). If it was only left so
+    /// far, the scope is to be polled again.
+    pub(super) fn is_unheard(&mut self, scope: u64) -> Unheard {
+        let Some(entry) = self.scopes.get_mut(&scope).filter(|entry| entry.asked > entry.seen) else { return Unheard::No };
+        entry.unheard += 1;
+        if entry.unheard > PATIENCE { Unheard::ForTooLong } else { Unheard::SoFar }
     }
 
     /// What was taken within `parent` (0: in the task), beginning with the request after `from`, is unsettled again for all that it concerns there, in a

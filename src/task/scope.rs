@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::cancellation::{Cancellation, Taken};
+use super::cancellation::{Cancellation, Taken, Unheard};
 use super::frame;
 use super::join::TaskHandle;
 use crate::error::Cancelled;
@@ -119,6 +119,21 @@ impl Scope {
         drop(book);
         drop(old);
         None
+    }
+
+    /// Takes what was asked of the scope if those within it have left it for too long; if they have only left it so far, has the scope polled again (N6).
+    pub(crate) fn take_unheard(&self, cx: &Context<'_>) -> Option<Caught> {
+        let mut book = self.book.lock();
+        let taken = match book.is_unheard(self.number) {
+            Unheard::No => return None,
+            Unheard::SoFar => None,
+            Unheard::ForTooLong => Some(book.take(self.number)),
+        };
+        drop(book);
+        if taken.is_none() {
+            cx.waker().wake_by_ref();
+        }
+        taken.map(|taken| self.caught(taken))
     }
 
     fn caught(&self, taken: Taken) -> Caught {

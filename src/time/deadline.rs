@@ -258,7 +258,7 @@ impl<B: Future> Future for WithDeadline<B> {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                if scope.take().is_none() {
+                if scope.take().or_else(|| scope.take_unheard(cx)).is_none() {
                     return Poll::Pending;
                 }
                 Err(Elapsed::new())
