@@ -10,8 +10,8 @@ use eddies::sync::{Event, oneshot};
 use eddies::testing::wait_all_blocked;
 use eddies::time::{Deadline, advance};
 use eddies::{
-    Cancelled, Elapsed, catch_cancel, current_task, gather, resume_cancel, sleep, sleep_until, spawn, task_group, timeout,
-    timeout_at, with_deadline, yield_now,
+    Cancelled, Elapsed, catch_cancel, current_task, gather, resume_cancel, sleep, sleep_until, spawn, task_group,
+    timeout, timeout_at, with_deadline, yield_now,
 };
 
 fn ms(count: u64) -> Duration {
@@ -273,7 +273,10 @@ async fn trap_087_a_deadline_is_moved_while_it_is_active_and_not_after() {
     mover.await.unwrap();
     let deadline = handle.lock().unwrap().take().unwrap();
     let refused = deadline.reschedule(None).unwrap_err();
-    assert_eq!((refused.expired(), refused.to_string().as_str()), (true, "the deadline cannot be moved: it has passed"));
+    assert_eq!(
+        (refused.expired(), refused.to_string().as_str()),
+        (true, "the deadline cannot be moved: it has passed")
+    );
     assert!(format!("{deadline:?}").contains("expired"));
 
     // After a good end, and after it was dropped.

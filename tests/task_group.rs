@@ -12,8 +12,8 @@ use eddies::sync::Event;
 use eddies::testing::wait_all_blocked;
 use eddies::time::advance;
 use eddies::{
-    Runtime, TaskState, all_tasks, catch_cancel, current_task, gather, resume_cancel, sleep, spawn, task_group, timeout,
-    with_deadline, yield_now,
+    Runtime, TaskState, all_tasks, catch_cancel, current_task, gather, resume_cancel, sleep, spawn, task_group,
+    timeout, with_deadline, yield_now,
 };
 
 type GroupError = TaskGroupError<&'static str>;
@@ -227,20 +227,21 @@ async fn trap_091_the_bodys_error_is_one_among_others_even_if_it_is_alone() {
 
 #[eddies::test(virtual_time)]
 async fn trap_092_nested_groups_nest_their_errors() {
-    let outcome: Result<(), TaskGroupError<Box<dyn std::error::Error + Send + Sync>>> = task_group(|outer| async move {
-        outer.spawn(async {
-            let inner: Result<(), GroupError> = task_group(|group| async move {
-                group.spawn(fails_after(ms(1), "a"));
-                group.spawn(cleans_up(ms(1), Err::<(), _>("b")));
-                Ok(())
-            })
-            .await;
-            Ok(inner?)
-        });
-        outer.spawn(cleans_up(ms(9), Err::<(), _>("c".into())));
-        Ok(())
-    })
-    .await;
+    let outcome: Result<(), TaskGroupError<Box<dyn std::error::Error + Send + Sync>>> =
+        task_group(|outer| async move {
+            outer.spawn(async {
+                let inner: Result<(), GroupError> = task_group(|group| async move {
+                    group.spawn(fails_after(ms(1), "a"));
+                    group.spawn(cleans_up(ms(1), Err::<(), _>("b")));
+                    Ok(())
+                })
+                .await;
+                Ok(inner?)
+            });
+            outer.spawn(cleans_up(ms(9), Err::<(), _>("c".into())));
+            Ok(())
+        })
+        .await;
     let failures = outcome.unwrap_err().into_failures();
     assert_eq!(failures.len(), 2);
     let inner: &GroupError = failures[0].error().unwrap().downcast_ref().unwrap();
@@ -831,7 +832,11 @@ fn failures_spawns_and_cancellations_from_many_threads() {
                             yield_now().await;
                         }
                         drop(one);
-                        if number == round % 20 { Err(number) } else { catch_cancel(pending::<()>()).await.map_err(|_| 99) }
+                        if number == round % 20 {
+                            Err(number)
+                        } else {
+                            catch_cancel(pending::<()>()).await.map_err(|_| 99)
+                        }
                     });
                 }
                 pending().await

@@ -30,6 +30,8 @@ const DOORS: &[(&str, &str, &str)] = &[
     ("event_loop/", "runtime", "an event loop owns a runtime of its own"),
     ("runtime/builder.rs", "event_loop", "`build_event_loop` makes one"),
     ("net/source.rs", "reactor", "bridge: a socket owns its registration"),
+    ("time/deadline.rs", "task::scope", "bridge: a deadline is a scope of the task it is in"),
+    ("future/task_group.rs", "task::scope", "bridge: a group's body is a scope of the task it is in"),
     ("time.rs", "reactor", "bridge: a sleep owns its entry in the timers"),
     ("", "scheduler::current", "the one door from the library to the worker that runs it"),
 ];

@@ -11,11 +11,11 @@
 //! others would be lost, so it is one of them).
 
 mod child;
-mod error;
+mod group_error;
 mod start;
 
 pub use child::Child;
-pub use error::{ChildError, ChildPanic, Failure, GroupClosed, StartError, TaskGroupError};
+pub use group_error::{ChildError, ChildPanic, Failure, GroupClosed, StartError, TaskGroupError};
 pub use start::Ready;
 
 use std::fmt;

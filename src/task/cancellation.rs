@@ -330,7 +330,9 @@ impl Cancellation {
     /// In a poll of the scope, which is not due: whether what was asked of it has been left for too long by those within it (N6). If it was only left so
     /// far, the scope is to be polled again.
     pub(super) fn is_unheard(&mut self, scope: u64) -> Unheard {
-        let Some(entry) = self.scopes.get_mut(&scope).filter(|entry| entry.asked > entry.seen) else { return Unheard::No };
+        let Some(entry) = self.scopes.get_mut(&scope).filter(|entry| entry.asked > entry.seen) else {
+            return Unheard::No;
+        };
         entry.unheard += 1;
         if entry.unheard > PATIENCE { Unheard::ForTooLong } else { Unheard::SoFar }
     }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::error::{ChildError, Failure};
+use super::group_error::{ChildError, Failure};
 use crate::error::TaskError;
 use crate::future::roster::{Ending, Roster};
 use crate::{Task, TaskHandle};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use super::error::{GroupClosed, StartError};
+use super::group_error::{GroupClosed, StartError};
 use super::{Child, TaskGroup};
 use crate::TaskHandle;
 use crate::loom::Mutex;
