@@ -10,12 +10,12 @@
 //! the group, as asyncio does (what runs beside the group in the same task would be cancelled too); a panic that goes through at once (the failures of
 //! others would be lost, so it is one of them).
 
-mod child;
 mod group_error;
+mod member;
 mod start;
 
-pub use child::Child;
 pub use group_error::{ChildError, ChildPanic, Failure, GroupClosed, StartError, TaskGroupError};
+pub use member::Child;
 pub use start::Ready;
 
 use std::fmt;
@@ -30,7 +30,7 @@ use super::roster::{Fate, Roster};
 use crate::TaskBuilder;
 use crate::error::Cancelled;
 use crate::task::scope::{Caught, Scope};
-use child::{Member, Membership, SharedRoster, carry_out, caught};
+use member::{Member, Membership, SharedRoster, carry_out, caught};
 
 /// Runs what `body` makes, with a group into which it spawns tasks, and returns when body and tasks have all ended.
 ///
