@@ -444,7 +444,7 @@ where
                 BodyPoll::Failed(failure) => carry_out(me.roster.fail_body(failure, "the body of the group failed")),
                 BodyPoll::Cancelled(caught) => note(caught),
             }
-            if let Err(payload) = child::caught(|| me.body.set(None)) {
+            if let Err(payload) = member::caught(|| me.body.set(None)) {
                 let failure = Failure::panicked(payload);
                 carry_out(me.roster.fail_body(failure, "the body of the group panicked"));
             }
