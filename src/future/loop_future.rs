@@ -521,8 +521,16 @@ impl<T: Send + Sync + 'static> LoopFuture<T> {
         LoopFuture::of_task_with(task, home, |output| output.map_err(FutureError::from))
     }
 
-    /// The same, where `convert` says what the task's output means; it runs on the thread that completes the task.
-    pub(super) fn of_task_with<O: Send + 'static>(
+    /// The future of a task that may fail: its `Err` is the future's error.
+    pub(super) fn of_fallible_task<E>(task: Task<Result<T, E>>, home: Arc<LoopShared>) -> Self
+    where
+        E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+    {
+        LoopFuture::of_task_with(task, home, |output| output?.map_err(|error| FutureError::of(error.into())))
+    }
+
+    /// The future of a task, where `convert` says what the task's output means; it runs on the thread that completes the task.
+    fn of_task_with<O: Send + 'static>(
         task: Task<O>,
         home: Arc<LoopShared>,
         convert: impl FnOnce(Result<O, TaskError>) -> Answer<T> + Send + 'static,

@@ -1,5 +1,6 @@
 //! The futures that an event loop makes: asyncio's `create_future`, `create_task`, `run_in_executor`.
 
+use std::error::Error;
 use std::future::Future;
 use std::panic::Location;
 
@@ -47,6 +48,33 @@ impl EventLoop {
         F::Output: Send + Sync + 'static,
     {
         Ok(self.share(self.spawn_task(coroutine, Location::caller())?))
+    }
+
+    /// As [`create_task`](EventLoop::create_task), for a coroutine that may fail: an `Err` that it returns is the future's error, as an
+    /// exception is in asyncio. See [`Task::try_share`] for what that means.
+    ///
+    /// # Errors
+    ///
+    /// [`LoopClosed`]; the coroutine is dropped.
+    ///
+    /// ```
+    /// let event_loop = eddies::EventLoop::new()?;
+    /// let task = event_loop.try_create_task(async { "x".parse::<u32>() })?;
+    /// // The run has gone well, the task has not.
+    /// let error = event_loop.run_until_complete(&task).unwrap().unwrap_err();
+    /// assert_eq!(error.to_string(), "invalid digit found in string");
+    /// assert!(task.error().is_some());
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn try_create_task<F, T, E>(&self, coroutine: F) -> Result<LoopFuture<T>, LoopClosed>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + Sync + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+    {
+        let task = self.spawn_task(coroutine, Location::caller())?;
+        Ok(LoopFuture::of_fallible_task(task, self.home().clone()))
     }
 
     /// As [`create_task`](EventLoop::create_task), for a coroutine that need not be `Send`: the task stays on this thread.

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 
-use super::failure::FutureError;
 use super::loop_future::{LoopFuture, here};
 use crate::Task;
 
@@ -35,7 +34,7 @@ where
     E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
 {
     /// As [`share`](Task::share), but an `Err` that the task returns is the future's error, as an exception is in asyncio: who awaits the
-    /// future gets it as [`FutureError::Failed`], and if nobody does it is reported. A [`FutureError`] or [`Cancelled`](crate::Cancelled) that the task
+    /// future gets it as [`FutureError::Failed`](crate::FutureError::Failed), and if nobody does it is reported. A [`FutureError`](crate::FutureError) or [`Cancelled`](crate::Cancelled) that the task
     /// passes on with `?` is taken for what it says: a task that ends because what it awaited was cancelled counts as cancelled.
     ///
     /// # Panics
@@ -50,9 +49,7 @@ where
     /// ```
     #[track_caller]
     pub fn try_share(self) -> LoopFuture<T> {
-        LoopFuture::of_task_with(self, here("Task::try_share"), |output| {
-            output?.map_err(|error| FutureError::of(error.into()))
-        })
+        LoopFuture::of_fallible_task(self, here("Task::try_share"))
     }
 }
 
