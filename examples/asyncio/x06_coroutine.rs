@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! Waiting:  2
-//! TIME:  72.113µs
+//! TIME:  58.85µs
 //! ```
 //!
 //! Calling an `async fn` makes a future, as calling an `async def` makes a coroutine; neither runs anything.

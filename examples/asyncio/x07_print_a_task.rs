@@ -21,7 +21,7 @@
 //! <Task pending spawned at examples/asyncio/x07_print_a_task.rs:43:27>
 //! Waiting:  2
 //! <Task finished spawned at examples/asyncio/x07_print_a_task.rs:43:27 result=()>
-//! TIME:  94.521µs
+//! TIME:  129.13µs
 //! ```
 //!
 //! Python shows the coroutine's name and where it stands. A future has no name in Rust and does not tell where it stands, so this

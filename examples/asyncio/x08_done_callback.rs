@@ -22,7 +22,7 @@
 //! ```text
 //! Waiting:  2
 //! Callback:  Done after 2s
-//! TIME:  94.521µs
+//! TIME:  88.044µs
 //! ```
 //!
 //! What the callback is given is the task itself: another handle to it, which compares equal by `ptr_eq`.

@@ -22,7 +22,7 @@
 //! Waiting 2
 //! Task ret: Done after 2s
 //! Task ret: Done after 2s
-//! TIME: 81.003µs
+//! TIME: 76.162µs
 //! ```
 //!
 //! The second reading is added: a result can be read as often as one likes. `run_until_complete(&task)` borrows the task, so it is still

@@ -21,7 +21,7 @@
 //! ```text
 //! Waiting:  2
 //! Task ret:  Done after 2s
-//! TIME:  2.001208s
+//! TIME:  2.001163798s
 //! ```
 
 use std::error::Error;

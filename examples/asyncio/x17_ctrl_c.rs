@@ -38,7 +38,7 @@
 //! true
 //! true
 //! true
-//! TIME:  200.604ms
+//! TIME:  201.704856ms
 //! ```
 //!
 //! The exception that comes out of `run_until_complete` is an error here, `RunError::Interrupted`. The fourth task is that of `wait`: Python

@@ -37,18 +37,18 @@
 //! Waiting:  4
 //! [<Task pending spawned at examples/asyncio/x18_ctrl_c_and_drain.rs:80:16>, <Task pending …>, <Task pending …>, <Task pending …>]
 //! true
-//! TIME:  200.771ms
+//! TIME:  201.789668ms
 //! ```
 //!
 //! # What is wrong with the recipe
 //!
-//! In Python `stop` and then `run_forever` runs one iteration, and this program needs two. In the first the three tasks end, cancelled. `main` waits
-//! for the `gather` of them, which is done when they are: it would go on in the second iteration, which never comes. So `close` finds `main`
-//! pending, and Python says "Task was destroyed but it is pending!".
+//! In Python `stop` and then `run_forever` runs one iteration, and this program needs more. In the first one the three tasks end, cancelled.
+//! `main` waits for the `gather` of them, which is done when they are; only then would it go on, in an iteration that never comes. So `close`
+//! finds `main` pending, and Python says "Task was destroyed but it is pending!".
 //!
-//! What is meant is "end them all". That is [`EventLoop::drain`]: it cancels every task and runs the loop until none is left, however many
-//! iterations they need for their cleanup, and aborts those that are still there when the time is over. `Runner`, and the end of `eddies::run`, do
-//! it by themselves.
+//! Here a task that is cancelled lets go of what it waits for, so one iteration would do for this program; but not for one with a task that
+//! catches its cancellation and awaits something more. What is meant is "end them all", and that is [`EventLoop::drain`]: it cancels every
+//! task and runs the loop until none is left, and aborts what is still there when the time is over. `Runner` does it by itself.
 
 use std::error::Error;
 use std::time::Duration;
@@ -77,14 +77,14 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 
 pub(crate) fn program(event_loop: &EventLoop) -> Result<(), Box<dyn Error>> {
     let start = event_loop.time();
-    let task = ensure_future(main_coroutine());
+    let task = event_loop.try_create_task(main_coroutine())?;
     match event_loop.run_until_complete(&task) {
         Err(RunError::Interrupted) => {
             println!("{:?}", event_loop.all_tasks());
             println!("{}", event_loop.all_tasks().iter().all(|task| task.cancel(None)));
             event_loop.drain(Duration::from_secs(10))?;
         }
-        outcome => drop(outcome???),
+        outcome => drop(outcome??),
     }
     event_loop.close()?;
     println!("TIME:  {:?}", event_loop.time() - start);
