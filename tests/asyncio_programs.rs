@@ -447,40 +447,93 @@ fn x18_one_iteration_is_enough_for_main_but_not_for_a_task_that_cleans_up() {
     assert_eq!((cleaner.state(), event_loop.all_tasks().len()), (TaskState::Cancelled, 0));
 }
 
+/// The programs, in order, with their files. The blocking calls of X5 take no time here.
+const PROGRAMS: [(&str, Program); 18] = [
+    ("x01_task_and_callback", Program::Whole(x01::main)),
+    ("x02_stop_from_a_callback", Program::Whole(x02::main)),
+    ("x03_future_as_an_argument", Program::Whole(x03::main)),
+    ("x04_three_tasks", Program::Whole(x04::main)),
+    ("x05_blocking_library", Program::Whole(|| x05::program(|_| ()))),
+    ("x06_coroutine", Program::Whole(x06::main)),
+    ("x07_print_a_task", Program::Whole(x07::main)),
+    ("x08_done_callback", Program::Whole(x08::main)),
+    ("x09_callback_with_arguments", Program::Whole(x09::main)),
+    ("x10_result_of_a_task", Program::Whole(x10::main)),
+    ("x11_sleep", Program::Whole(x11::main)),
+    ("x12_wait", Program::Whole(x12::main)),
+    ("x13_nested_wait", Program::Whole(x13::main)),
+    ("x14_nested_gather", Program::Whole(x14::main)),
+    ("x15_return_the_gather", Program::Whole(x15::main)),
+    ("x16_as_completed", Program::Whole(x16::main)),
+    ("x17_ctrl_c", Program::Interrupted(x17::program)),
+    ("x18_ctrl_c_and_drain", Program::Interrupted(x18::program)),
+];
+
+enum Program {
+    Whole(fn() -> Outcome),
+    Interrupted(fn(&EventLoop) -> Outcome),
+}
+
+impl Program {
+    /// What it prints, and how many virtual seconds it takes.
+    fn run(&self) -> (Vec<String>, f64) {
+        let stage = Stage::set();
+        let printed = match self {
+            Program::Whole(main) => stage.play(main),
+            Program::Interrupted(program) => stage.interrupt(program),
+        };
+        (printed, stage.seconds())
+    }
+}
+
 #[test]
 fn all_programs_together_take_less_than_a_second() {
-    let programs: [fn() -> Outcome; 16] = [
-        x01::main,
-        x02::main,
-        x03::main,
-        x04::main,
-        || x05::program(|_| ()),
-        x06::main,
-        x07::main,
-        x08::main,
-        x09::main,
-        x10::main,
-        x11::main,
-        x12::main,
-        x13::main,
-        x14::main,
-        x15::main,
-        x16::main,
-    ];
     let began = Instant::now();
-    let mut virtual_seconds = 0.0;
-    for program in programs {
-        let stage = Stage::set();
-        stage.play(program);
-        virtual_seconds += stage.seconds();
-    }
-    for program in [x17::program, x18::program] {
-        let stage = Stage::set();
-        stage.interrupt(program);
-        virtual_seconds += stage.seconds();
-    }
+    let virtual_seconds: f64 = PROGRAMS.iter().map(|(_, program)| program.run().1).sum();
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     // X1 to X4, X11 to X18.
     let expected = 1.0 + 1.0 + 2.0 + 10.0 + 2.0 + 4.0 * 3.0 + 2.0 + 4.0 + 0.2 * 2.0;
     assert!((virtual_seconds - expected).abs() < 1e-9, "{virtual_seconds}");
+}
+
+/// The first block of text at the head of an example.
+fn promised(source: &str) -> Vec<&str> {
+    let lines = source.lines().skip_while(|line| *line != "//! ```text").skip(1);
+    lines.take_while(|line| *line != "//! ```").map(|line| &line["//! ".len()..]).collect()
+}
+
+/// Whether a line is as promised, where an ellipsis stands for anything, and times are not compared.
+fn keeps(promised: &str, printed: &str) -> bool {
+    if promised.starts_with("TIME:") {
+        return printed.starts_with("TIME:");
+    }
+    let mut rest = Some(printed);
+    for (number, part) in promised.split('…').enumerate() {
+        rest = rest.and_then(|rest| match number {
+            0 => rest.strip_prefix(part),
+            _ => rest.split_once(part).map(|(_, rest)| rest),
+        });
+    }
+    rest.is_some_and(|rest| rest.is_empty() || promised.ends_with('…'))
+}
+
+#[test]
+fn every_example_prints_what_its_head_says() {
+    for (file, program) in &PROGRAMS {
+        let path = format!("{}/examples/asyncio/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(path).unwrap();
+        let mut promised = promised(&source);
+        let (printed, _) = program.run();
+        let printed = printed.iter().map(|line| line.split_once(' ').unwrap().1.replace("tests/../", ""));
+        let mut printed: Vec<String> = printed.collect();
+        if file.starts_with("x05") {
+            // Who of the pool is done first is not said.
+            promised.sort();
+            printed.sort();
+        }
+        assert_eq!(promised.len(), printed.len(), "{file}: {promised:#?} {printed:#?}");
+        for (promised, printed) in promised.iter().zip(&printed) {
+            assert!(keeps(promised, printed), "{file} promises {promised:?} and prints {printed:?}");
+        }
+    }
 }

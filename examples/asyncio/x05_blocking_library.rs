@@ -38,7 +38,7 @@
 //! seconds"). A loop that is built with `Builder::slow_poll` says it while it lasts.
 //!
 //! ```text
-//! eddies: task spawned at examples/asyncio/x05_blocking_library.rs:80:20 took 3.000258508s in one go and held worker 0 meanwhile
+//! eddies: task spawned at examples/asyncio/x05_blocking_library.rs:79:20 took 3.000258508s in one go and held worker 0 meanwhile
 //! ```
 //!
 //! On an event loop of several workers, and in `eddies::run`, B and C run elsewhere while A blocks its own worker: a blocking call costs a

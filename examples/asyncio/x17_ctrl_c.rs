@@ -33,7 +33,7 @@
 //! Waiting:  1
 //! Waiting:  2
 //! Waiting:  2
-//! [<Task pending spawned at examples/asyncio/x17_ctrl_c.rs:74:17>, <Task pending …>, <Task pending …>, <Task pending …>]
+//! [<Task pending spawned at examples/asyncio/x17_ctrl_c.rs:70:18>, <Task pending …>, <Task pending …>, <Task pending …>]
 //! true
 //! true
 //! true

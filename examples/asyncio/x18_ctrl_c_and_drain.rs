@@ -35,7 +35,7 @@
 //! Waiting:  1
 //! Waiting:  2
 //! Waiting:  4
-//! [<Task pending spawned at examples/asyncio/x18_ctrl_c_and_drain.rs:80:16>, <Task pending …>, <Task pending …>, <Task pending …>]
+//! [<Task pending spawned at examples/asyncio/x18_ctrl_c_and_drain.rs:80:27 wait_for=[<Task …>, <Task …>, <Task …>]>, <Task pending …>, <Task pending …>, <Task pending …>]
 //! true
 //! TIME:  201.789668ms
 //! ```
