@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The calling thread is inside no runtime, and the operation needs one.
@@ -303,12 +304,13 @@ impl From<NoEventLoop> for std::io::Error {
 }
 
 /// Why a task has no output.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The task was cancelled before it finished: by `cancel`, by `abort`, or because its runtime shut down.
     Cancelled(Cancelled),
-    /// The task panicked; here is the payload.
-    Panicked(Box<dyn Any + Send + 'static>),
+    /// The task panicked.
+    Panicked(TaskPanic),
 }
 
 impl TaskError {
@@ -322,16 +324,91 @@ impl TaskError {
         matches!(self, TaskError::Panicked(_))
     }
 
-    /// The payload of the task's panic, to be passed to [`std::panic::resume_unwind`]; the error itself when there was none.
+    /// The payload of the task's panic, to be passed to [`std::panic::resume_unwind`]; see [`TaskPanic::take_payload`].
     ///
     /// # Errors
     ///
-    /// Gives the error back when the task did not panic.
+    /// Gives the error back when the task did not panic, or when the payload was taken from a clone of the error.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, TaskError> {
         match self {
-            TaskError::Panicked(payload) => Ok(payload),
+            TaskError::Panicked(panic) => panic.take_payload().ok_or(TaskError::Panicked(panic)),
             other => Err(other),
         }
+    }
+}
+
+/// A panic of a task, of a child of a group, as everybody who is told of it sees it. Clones share the payload.
+///
+/// ```
+/// eddies::run(async {
+///     let task = eddies::spawn(async { if true { panic!("no luck") } });
+///     match task.await {
+///         Err(eddies::TaskError::Panicked(panic)) => assert_eq!(panic.message(), "no luck"),
+///         other => unreachable!("{other:?}"),
+///     }
+/// });
+/// ```
+#[derive(Clone)]
+pub struct TaskPanic(Arc<Payload>);
+
+struct Payload {
+    message: String,
+    /// Taken by the first who asks for it. Any thread.
+    payload: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl TaskPanic {
+    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
+        let message = panic_text(&*payload).to_owned();
+        TaskPanic(Arc::new(Payload { message, payload: Mutex::new(Some(payload)) }))
+    }
+
+    /// The panic's message, where it has one.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The payload, for [`resume_unwind`](std::panic::resume_unwind). There is one for all clones: the first who asks gets it.
+    ///
+    /// ```
+    /// # eddies::run(async {
+    /// # let task = eddies::spawn(async { if true { panic!("no luck") } });
+    /// # let Err(eddies::TaskError::Panicked(panic)) = task.await else { unreachable!() };
+    /// let payload = panic.take_payload().unwrap();
+    /// assert_eq!(payload.downcast_ref::<&str>(), Some(&"no luck"));
+    /// assert!(panic.take_payload().is_none());
+    /// # });
+    /// ```
+    pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
+        self.0.payload.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        if let Some(payload) = self.payload.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            drop_payload(payload);
+        }
+    }
+}
+
+impl fmt::Debug for TaskPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Panicked").field(&self.message()).finish()
+    }
+}
+
+impl fmt::Display for TaskPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.message())
+    }
+}
+
+/// Drops a panic's payload, whose destructor may panic in turn.
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // A destructor that panics with a payload whose destructor panics: leaking is the only way to end this.
+        std::mem::forget(second);
     }
 }
 
@@ -350,7 +427,7 @@ impl fmt::Debug for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TaskError::Cancelled(cancelled) => cancelled.fmt(f),
-            TaskError::Panicked(payload) => f.debug_tuple("Panicked").field(&panic_text(&**payload)).finish(),
+            TaskError::Panicked(panic) => panic.fmt(f),
         }
     }
 }
@@ -359,9 +436,7 @@ impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TaskError::Cancelled(cancelled) => write!(f, "the task was {cancelled}"),
-            TaskError::Panicked(payload) => {
-                write!(f, "the task panicked: {}", panic_text(&**payload))
-            }
+            TaskError::Panicked(panic) => write!(f, "the task {panic}"),
         }
     }
 }

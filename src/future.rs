@@ -70,7 +70,7 @@ pub use awaiting::Awaiting;
 #[cfg(not(eddies_loom))]
 pub use ensure::{EnsureFuture, ensure_future};
 #[cfg(not(eddies_loom))]
-pub use failure::{FutureError, InvalidState, TaskPanic};
+pub use failure::{FutureError, InvalidState};
 pub use gather::{Gather, TryGather, gather, try_gather};
 #[cfg(not(eddies_loom))]
 pub use loop_future::{CallbackId, LoopFuture};
@@ -80,8 +80,7 @@ pub use shield::shield;
 pub use staggered::staggered;
 #[cfg(not(eddies_loom))]
 pub use task_group::{
-    Child, ChildError, ChildPanic, Failure, GroupClosed, Ready, StartError, TaskGroup, TaskGroupError, TaskGroupFuture,
-    task_group,
+    Child, ChildError, Failure, GroupClosed, Ready, StartError, TaskGroup, TaskGroupError, TaskGroupFuture, task_group,
 };
 #[cfg(not(eddies_loom))]
 pub use wait::{Wait, Waitable, When, wait};

@@ -64,14 +64,13 @@ pub mod time;
 pub use blocking::BlockingCounters;
 pub use error::{
     Cancelled, Elapsed, LoopClosed, LoopRunning, NoEventLoop, NoRuntime, Overloaded, RunError, StillRunning, TaskError,
-    VirtualTimeRefused,
+    TaskPanic, VirtualTimeRefused,
 };
 #[cfg(not(eddies_loom))]
 pub use event_loop::{CallHandle, EventLoop, ExceptionHandler, RemoteCallHandle, RemoteTask, ScopedCall, TimerHandle};
 #[cfg(not(eddies_loom))]
 pub use future::{
-    CallbackId, FutureError, InvalidState, LoopFuture, TaskPanic, When, ensure_future, shield, staggered, task_group,
-    wait,
+    CallbackId, FutureError, InvalidState, LoopFuture, When, ensure_future, shield, staggered, task_group, wait,
 };
 pub use future::{as_completed, gather, try_gather};
 #[cfg(not(eddies_loom))]

@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use crate::error::drop_payload;
 use crate::error::panic_text;
 use crate::loom::Mutex;
 
@@ -375,14 +376,6 @@ pub(crate) fn catch<R>(kind: ExceptionKind, f: impl FnOnce() -> R) -> Option<R> 
             drop_payload(payload);
             None
         }
-    }
-}
-
-/// Drops a panic's payload, whose destructor may panic in turn.
-pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // A destructor that panics with a payload whose destructor panics: leaking is the only way to end this.
-        std::mem::forget(second);
     }
 }
 

@@ -211,7 +211,10 @@ impl Runner {
         }
         match outcome? {
             Ok(output) => Ok(output),
-            Err(TaskError::Panicked(payload)) => resume_unwind(payload),
+            Err(TaskError::Panicked(panic)) => match panic.take_payload() {
+                Some(payload) => resume_unwind(payload),
+                None => panic!("{panic}"),
+            },
             Err(TaskError::Cancelled(_)) if interrupts.get() > 0 && task.cancelling() <= 1 => {
                 Err(RunError::Interrupted)
             }

@@ -255,3 +255,19 @@ fn ten_thousand_panicking_tasks_lose_no_worker() {
         assert!(heard.lock().unwrap().is_empty());
     });
 }
+
+/// An error with a panic in it goes wherever an error goes: into a `LoopFuture`, an `Arc`, an `anyhow`-like box, to several who ask.
+#[test]
+fn as_an_error_goes_anywhere_and_is_shared() {
+    fn goes_anywhere<T: std::error::Error + Clone + Send + Sync + 'static>(
+        error: T,
+    ) -> Box<dyn std::error::Error + Send + Sync> {
+        Box::new(error)
+    }
+    let error = eddies::run(async { eddies::spawn(async { panic!("twice told") }).await.unwrap_err() });
+    let second = error.clone();
+    assert_eq!(goes_anywhere(error.clone()).to_string(), "the task panicked: twice told");
+    assert!(error.try_into_panic().unwrap().is::<&str>(), "the first who asks gets the payload");
+    let second = second.try_into_panic().unwrap_err();
+    assert_eq!(second.to_string(), "the task panicked: twice told");
+}

@@ -459,8 +459,8 @@ async fn trap_099_nothing_passes_by_the_group_a_panic_of_the_body_waits_for_the_
     let mut failures = outcome.unwrap_err().into_failures();
     assert!(failures.len() == 1 && failures[0].is_panic());
     let eddies::future::Failure::Panicked(panic) = failures.remove(0) else { panic!("it is one") };
-    assert_eq!(panic.text(), "of the body");
-    assert!(panic.into_payload().is::<&'static str>());
+    assert_eq!(panic.message(), "of the body");
+    assert!(panic.take_payload().unwrap().is::<&'static str>());
     assert_eq!(eddies::now() - begin, ms(5));
 }
 

@@ -54,6 +54,8 @@ const FACADE: &[(&str, RangeInclusive<usize>, &[&str], &str)] = &[
 const AROUND_THE_FACADE: &[(&str, &str, &str)] = &[
     ("error.rs", "std::thread::current", "reads the name of its thread"),
     ("error.rs", "std::sync::Arc", "the text of a cancellation is shared by clones, and no model looks at the count"),
+    ("error.rs", "std::sync::Mutex", "the payload of a panic, which is taken out once; no model looks at it"),
+    ("error.rs", "std::sync::PoisonError", "as above"),
     ("task/context.rs", "std::sync::Arc", "a value is a `dyn Any`, which loom's Arc cannot hold"),
     ("coop.rs", "std::thread_local", "the budget is its thread's own, and no model looks at it"),
     ("report.rs", "std::thread_local", "the handler is its thread's own, and no model looks at it"),

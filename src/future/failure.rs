@@ -1,13 +1,10 @@
 //! What can become of a future other than a value, and what can be wrong with answering one.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{Cancelled, TaskError, panic_text};
-use crate::loom::Mutex;
-use crate::report;
+use crate::error::{Cancelled, TaskError, TaskPanic};
 
 /// Why a [`LoopFuture`](crate::LoopFuture) gives no value.
 ///
@@ -105,7 +102,7 @@ impl From<TaskError> for FutureError {
     fn from(error: TaskError) -> Self {
         match error {
             TaskError::Cancelled(cancelled) => FutureError::Cancelled(cancelled),
-            TaskError::Panicked(payload) => FutureError::Panicked(TaskPanic::new(payload)),
+            TaskError::Panicked(panic) => FutureError::Panicked(panic),
         }
     }
 }
@@ -135,74 +132,6 @@ impl FutureError {
 impl From<FutureError> for std::io::Error {
     fn from(error: FutureError) -> Self {
         std::io::Error::other(error)
-    }
-}
-
-/// A task's panic, as everybody who awaits its future sees it.
-///
-/// ```
-/// eddies::run(async {
-///     let future = eddies::spawn(async { if true { panic!("no luck") } }).share();
-///     match future.await {
-///         Err(eddies::FutureError::Panicked(panic)) => assert_eq!(panic.message(), "no luck"),
-///         other => unreachable!("{other:?}"),
-///     }
-/// });
-/// ```
-#[derive(Clone)]
-pub struct TaskPanic(Arc<Payload>);
-
-struct Payload {
-    message: String,
-    /// Taken by the first who asks for it. Any thread.
-    payload: Mutex<Option<Box<dyn Any + Send>>>,
-}
-
-impl TaskPanic {
-    fn new(payload: Box<dyn Any + Send>) -> Self {
-        let message = panic_text(&*payload).to_owned();
-        TaskPanic(Arc::new(Payload { message, payload: Mutex::new(Some(payload)) }))
-    }
-
-    /// The panic's message.
-    pub fn message(&self) -> &str {
-        &self.0.message
-    }
-
-    /// The payload, for [`resume_unwind`](std::panic::resume_unwind). There is one for all that share the future: the first who asks gets it.
-    ///
-    /// ```
-    /// # eddies::run(async {
-    /// # let future = eddies::spawn(async { if true { panic!("no luck") } }).share();
-    /// # let Err(eddies::FutureError::Panicked(panic)) = future.await else { unreachable!() };
-    /// let payload = panic.take_payload().unwrap();
-    /// assert_eq!(payload.downcast_ref::<&str>(), Some(&"no luck"));
-    /// assert!(panic.take_payload().is_none());
-    /// # });
-    /// ```
-    pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
-        self.0.payload.lock().take()
-    }
-}
-
-impl Drop for Payload {
-    fn drop(&mut self) {
-        let payload = self.payload.lock().take();
-        if let Some(payload) = payload {
-            report::drop_payload(payload);
-        }
-    }
-}
-
-impl fmt::Debug for TaskPanic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TaskPanic").field(&self.message()).finish()
-    }
-}
-
-impl fmt::Display for TaskPanic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the task panicked: {}", self.message())
     }
 }
 

@@ -14,7 +14,7 @@ mod group_error;
 mod member;
 mod start;
 
-pub use group_error::{ChildError, ChildPanic, Failure, GroupClosed, StartError, TaskGroupError};
+pub use group_error::{ChildError, Failure, GroupClosed, StartError, TaskGroupError};
 pub use member::Child;
 pub use start::Ready;
 

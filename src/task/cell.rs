@@ -32,7 +32,7 @@ use super::state::{EndPoll, StartPoll, State};
 use super::waker::borrowed_waker;
 use super::{Schedule, Spawn, TaskRef, context, frame};
 use crate::coop;
-use crate::error::{Cancelled, TaskError};
+use crate::error::{Cancelled, TaskError, TaskPanic};
 use crate::loom::UnsafeCell;
 use crate::queue::inbox::Node;
 use crate::report::{self, Exception, ExceptionKind};
@@ -151,7 +151,7 @@ unsafe fn run<F: Future, S: Schedule>(header: NonNull<Header>) -> Outcome {
     } else {
         match poll_future(task, header) {
             Ok(Poll::Ready(output)) => Ok(output),
-            Err(payload) => Err(TaskError::Panicked(payload)),
+            Err(payload) => Err(TaskError::Panicked(TaskPanic::new(payload))),
             Ok(Poll::Pending) => match task.header.state.end_poll(task.header.is_forsaken(&before)) {
                 EndPoll::Idle => return Outcome::Idle,
                 // SAFETY: `end_poll` made this poller's reference the new Runnable's.
@@ -195,7 +195,7 @@ fn abort_future<F: Future, S>(task: &Cell<F, S>, header: NonNull<Header>) -> Res
     let cancelled = task.header.take_cancellation();
     match drop_stage(task) {
         Ok(()) => Err(TaskError::Cancelled(cancelled)),
-        Err(payload) => Err(TaskError::Panicked(payload)),
+        Err(payload) => Err(TaskError::Panicked(TaskPanic::new(payload))),
     }
 }
 
@@ -238,7 +238,7 @@ fn finish<F: Future, S: Schedule>(
         }
         (Err(payload), output) => {
             report::catch(ExceptionKind::Drop, || drop(output));
-            Err(TaskError::Panicked(payload))
+            Err(TaskError::Panicked(TaskPanic::new(payload)))
         }
     };
     let is_cancelled = matches!(output, Err(TaskError::Cancelled(_)));
@@ -273,7 +273,7 @@ fn refuse_late_output<F: Future, S: Schedule>(
     let cancelled = task.header.take_cancellation();
     match catch_unwind(AssertUnwindSafe(|| drop(output))) {
         Ok(()) => Err(TaskError::Cancelled(cancelled)),
-        Err(payload) => Err(TaskError::Panicked(payload)),
+        Err(payload) => Err(TaskError::Panicked(TaskPanic::new(payload))),
     }
 }
 
@@ -383,10 +383,9 @@ unsafe fn drop_output<F: Future, S>(header: NonNull<Header>) {
     // SAFETY: the caller holds a reference.
     let label = unsafe { &header.as_ref().label };
     match output {
-        Some(Err(TaskError::Panicked(payload))) => {
-            let exception = Exception::panic(ExceptionKind::Task, &*payload);
+        Some(Err(TaskError::Panicked(panic))) => {
+            let exception = Exception::new(ExceptionKind::Task, panic.message());
             report::report(&exception.of_task(label.name(), label.location()));
-            report::drop_payload(payload);
         }
         output => {
             report::catch(ExceptionKind::Drop, || drop(output));

@@ -3,9 +3,8 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
-use crate::error::{Cancelled, panic_text};
+use crate::error::{Cancelled, TaskPanic};
 use crate::future::roster::Refusal;
 
 /// Why a [`task_group`](super::task_group) has no value. Groups within groups nest: where an inner group's error is an error of the outer group, it is
@@ -91,12 +90,12 @@ pub enum Failure<E> {
     /// A child, or the body, gave this.
     Error(E),
     /// A child, or the body, panicked.
-    Panicked(ChildPanic),
+    Panicked(TaskPanic),
 }
 
 impl<E> Failure<E> {
     pub(super) fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        Failure::Panicked(ChildPanic { text: panic_text(&*payload).to_owned(), payload: Mutex::new(payload) })
+        Failure::Panicked(TaskPanic::new(payload))
     }
 
     /// The error, if it was none of the panics.
@@ -126,33 +125,8 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Error(error) => error.fmt(f),
-            Failure::Panicked(panic) => write!(f, "panicked: {}", panic.text),
+            Failure::Panicked(panic) => panic.fmt(f),
         }
-    }
-}
-
-/// A panic that was a failure in a group.
-pub struct ChildPanic {
-    text: String,
-    /// Only taken out. A lock makes it `Sync`, so that errors with it can be passed on as any other.
-    payload: Mutex<Box<dyn Any + Send>>,
-}
-
-impl ChildPanic {
-    /// The text, where the payload has one.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The payload, to be passed to [`std::panic::resume_unwind`].
-    pub fn into_payload(self) -> Box<dyn Any + Send> {
-        self.payload.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for ChildPanic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Panicked").field(&self.text).finish()
     }
 }
 
