@@ -333,5 +333,48 @@ fn the_files_that_the_architecture_names_exist() {
     assert!(missing.is_empty(), "ARCHITECTURE.md names files that do not exist: {missing:?}");
 }
 
+/// What is wrong in the tables of docs/asyncio.md, where `tests` holds the functions of each file below tests/: a trap without a row, a row without a
+/// verdict, a test that is not there.
+fn check_asyncio_table(text: &str, tests: &BTreeMap<String, String>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let traps = text.split("\n## Traps\n").nth(1).unwrap_or("");
+    let rows: Vec<Vec<&str>> = traps.lines().filter(|l| l.starts_with("| ")).map(|l| l.split(" |").collect()).collect();
+    for number in 1..=131 {
+        let of_number = |row: &&Vec<&str>| row[0].trim_start_matches("| ") == number.to_string();
+        match rows.iter().filter(of_number).collect::<Vec<_>>()[..] {
+            [row] if row.len() > 3 => {
+                let verdict = row[2].trim();
+                let is_held =
+                    row[3].contains(&format!("`trap_{number:03}_")) || row[3].contains(&format!("_and_{number:03}_"));
+                if !(verdict.starts_with("done") && is_held || verdict.starts_with("cannot exist: ")) {
+                    wrong
+                        .push(format!("trap {number} is neither held by a test of its name nor said to be impossible"));
+                }
+            }
+            _ => wrong.push(format!("trap {number} has not one row")),
+        }
+    }
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        // `name` (file.rs), and other words in backticks.
+        let parts: Vec<&str> = line.split('`').collect();
+        for pair in parts.windows(2) {
+            let file = pair[1].strip_prefix(" (").and_then(|rest| rest.split_once(".rs)"));
+            let Some((file, _)) = file else { continue };
+            let functions = tests.get(&format!("{file}.rs")).map_or("", String::as_str);
+            if !functions.contains(&format!("fn {}(", pair[0])) {
+                wrong.push(format!("there is no test `{}` in tests/{file}.rs", pair[0]));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_asyncio_table_is_complete_and_its_tests_exist() {
+    let text = fs::read_to_string(root().join("docs/asyncio.md")).unwrap();
+    let wrong = check_asyncio_table(&text, &rust_files("tests").into_iter().collect());
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 #[path = "tidy/can_fail.rs"]
 mod can_fail;

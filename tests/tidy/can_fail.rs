@@ -131,3 +131,15 @@ fn literals_and_comments_are_no_code() {
     assert_eq!(code, ["let a = r#\"\"", "; b(', ', ', x::<'a>());", "d", "\"\" f"]);
     assert!(source.comment[2].contains("// e"));
 }
+
+#[test]
+fn a_hole_in_the_asyncio_table_is_found() {
+    let tests = BTreeMap::from([("a.rs".to_owned(), "fn trap_001_x() {}".to_owned())]);
+    let wrong = |rows: &str| check_asyncio_table(&format!("\n## Traps\n\n{rows}"), &tests);
+    let rest: String = (2..=131).map(|n| format!("| {n} | t | cannot exist: so | |\n")).collect();
+    assert_eq!(wrong(&format!("| 1 | t | done | `trap_001_x` (a.rs) |\n{rest}")), [""; 0]);
+    assert_eq!(wrong(&rest).len(), 1, "no row");
+    assert_eq!(wrong(&format!("| 1 | t | not done | |\n{rest}")).len(), 1);
+    assert_eq!(wrong(&format!("| 1 | t | done | `other` (a.rs) |\n{rest}")).len(), 2, "not held, and not there");
+    assert_eq!(wrong(&format!("| 1 | t | done | `trap_001_y` (a.rs) |\n{rest}")).len(), 1);
+}
