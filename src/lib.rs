@@ -87,8 +87,8 @@ pub use spawn::{
     TaskBuilder, YieldNow, all_tasks, run, spawn, spawn_blocking, spawn_local, try_spawn_blocking, yield_now,
 };
 pub use task::{
-    CatchCancel, Context, ContextVar, ResumeCancel, Task, TaskHandle, TaskId, TaskState, Token, catch_cancel,
-    current_task, resume_cancel,
+    CatchCancel, Context, ContextVar, ForeignToken, ResumeCancel, Task, TaskHandle, TaskId, TaskState, Token,
+    catch_cancel, current_task, resume_cancel,
 };
 #[cfg(not(eddies_loom))]
 pub use time::{interval, interval_at, now, sleep, sleep_until, timeout, timeout_at, with_deadline};

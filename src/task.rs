@@ -29,7 +29,7 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 pub use catch_cancel::{CatchCancel, ResumeCancel, catch_cancel, resume_cancel};
-pub use context::{Context, ContextVar, Token};
+pub use context::{Context, ContextVar, ForeignToken, Token};
 pub use join::{Task, TaskHandle, TaskId, current_task};
 pub(crate) use runnable::{Outcome, Runnable};
 

@@ -80,7 +80,7 @@ fn a_context_is_entered_and_left_and_a_token_brings_back_what_was() {
             assert_eq!(NAME.get(), Some("inner"));
         });
         assert_eq!(NAME.get(), Some("outer"));
-        let token = inner.run(|| NAME.reset(token)).unwrap_err();
+        let token = inner.run(|| NAME.reset(token)).unwrap_err().into_token();
         assert_eq!(NAME.get(), Some("outer"), "a token of another context is refused");
         NAME.reset(token).unwrap();
         assert_eq!(NAME.get(), None);

@@ -15,6 +15,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -97,7 +98,7 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     ///
     /// # Errors
     ///
-    /// The token, when it was made in another context than the current one.
+    /// [`ForeignToken`], with the token inside: it was made in another context than the current one, or is another variable's.
     ///
     /// ```
     /// static DEPTH: eddies::ContextVar<u32> = eddies::ContextVar::new("depth");
@@ -107,9 +108,10 @@ impl<T: Send + Sync + 'static> ContextVar<T> {
     /// DEPTH.reset(token).unwrap();
     /// assert_eq!(DEPTH.get(), None);
     /// ```
-    pub fn reset(&'static self, token: Token<T>) -> Result<(), Token<T>> {
-        if !std::ptr::eq(self, token.variable) || !current().is_same(&token.context) {
-            return Err(token);
+    pub fn reset(&'static self, token: Token<T>) -> Result<(), ForeignToken<T>> {
+        let of_other = !std::ptr::eq(self, token.variable);
+        if of_other || !current().is_same(&token.context) {
+            return Err(ForeignToken { asked: of_other.then_some(self.name), token });
         }
         let now = token.context.replace(self.key(), token.before);
         drop(now);
@@ -135,6 +137,52 @@ impl<T> fmt::Debug for Token<T> {
         write!(f, "Token({:?})", self.variable.name)
     }
 }
+
+/// A variable was to be [reset](ContextVar::reset) with a token that does not fit.
+///
+/// ```
+/// use eddies::{Context, ContextVar};
+///
+/// static DEPTH: ContextVar<u32> = ContextVar::new("depth");
+///
+/// let token = DEPTH.set(1);
+/// let error = Context::new().run(|| DEPTH.reset(token)).unwrap_err();
+/// assert!(error.to_string().starts_with("the token of `depth` was made in another context"));
+/// DEPTH.reset(error.into_token()).unwrap();
+/// ```
+pub struct ForeignToken<T: 'static> {
+    /// The name of the variable that was asked, if it is not the token's.
+    asked: Option<&'static str>,
+    token: Token<T>,
+}
+
+impl<T> ForeignToken<T> {
+    /// The token, which is still good where it belongs.
+    pub fn into_token(self) -> Token<T> {
+        self.token
+    }
+}
+
+impl<T> fmt::Debug for ForeignToken<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForeignToken").field("asked", &self.asked).field("token", &self.token).finish()
+    }
+}
+
+impl<T> fmt::Display for ForeignToken<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = self.token.variable.name;
+        match self.asked {
+            Some(asked) => write!(f, "the token is of another variable, `{of}`, and cannot reset `{asked}`"),
+            None => write!(
+                f,
+                "the token of `{of}` was made in another context: reset the variable in the task, or the `Context::run`, that set it"
+            ),
+        }
+    }
+}
+
+impl<T> Error for ForeignToken<T> {}
 
 /// The values of all context variables, as some task sees them: asyncio's `Context`.
 ///
