@@ -52,7 +52,7 @@ impl fmt::Display for TaskId {
 ///
 /// # Panics
 ///
-/// Polling it again after it gave its output panics.
+/// Polling it again after it gave its output panics; so does a task that awaits itself, which would never be woken.
 ///
 /// ```
 /// eddies::run(async {
@@ -162,6 +162,11 @@ impl<T> Future for Task<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let unit = ready!(coop::poll_proceed(cx));
         if !self.poll_complete(cx.waker()) {
+            assert!(
+                frame::task() != Some(self.handle.header),
+                "a task awaits itself, which is ready only when the task is finished: that would be never. Await it in another task, or name it \
+                 with `current_task`, which takes no output"
+            );
             return Poll::Pending;
         }
         unit.made_progress();
