@@ -148,6 +148,7 @@ impl EventLoop {
         let worker = Rc::new(Worker::new(shared.clone(), seat));
         let home = worker.home().clone();
         worker.rest();
+        shared.set_owner();
         let owned = RefCell::new(Some(Owned { worker, runtime }));
         let event_loop = EventLoop::of_cell(LoopCell::new(shared, home, owned, false));
         if std::env::var_os("EDDIES_DEBUG").is_some_and(|value| !value.is_empty() && value != "0") {

@@ -45,8 +45,8 @@ use crossbeam_utils::CachePadded;
 use crate::blocking;
 use crate::loom::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::loom::atomic::{AtomicBool, AtomicUsize, fence};
-use crate::loom::thread::JoinHandle;
-use crate::loom::{Arc, Condvar, Mutex, Weak};
+use crate::loom::thread::{JoinHandle, ThreadId};
+use crate::loom::{Arc, Condvar, Mutex, OnceLock, Weak};
 use crate::queue::inbox::Inbox;
 use crate::queue::run_next::RunNext;
 use crate::queue::{DefaultDeque, Deque};
@@ -114,6 +114,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     /// The process that made it: a forked child must not use it. Never changes.
     pub(crate) process: u32,
+    /// The thread whose event loop it is, if it is one's. Set by that thread when it makes the loop, read by any.
+    pub(crate) owner: OnceLock<ThreadId>,
     /// Set once, when the shutdown begins; read by workers that run out of work.
     is_closing: AtomicBool,
     /// Where the next task or socket from outside goes. Any thread.
@@ -298,6 +300,7 @@ impl Shared {
                 seats: Seats::new(seats),
                 settings,
                 process: std::process::id(),
+                owner: OnceLock::new(),
                 is_closing: AtomicBool::new(false),
                 next_loop: CachePadded::new(AtomicUsize::new(0)),
                 running_threads: Mutex::new(0),

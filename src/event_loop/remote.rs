@@ -153,7 +153,7 @@ impl LoopHandle {
         if self.is_closed() {
             return Err(LoopClosed::new("run_coroutine_threadsafe"));
         }
-        Ok(RemoteTask { task: self.spawn(future), made_at: Location::caller() })
+        Ok(RemoteTask { task: self.spawn(future), home: self.clone(), made_at: Location::caller() })
     }
 
     /// Has the run of the event loop that is on, or else the next one, end after its iteration; see [`EventLoop::stop`](crate::EventLoop::stop).
@@ -179,6 +179,7 @@ impl LoopHandle {
 #[must_use = "dropping it detaches the task"]
 pub struct RemoteTask<T> {
     task: Task<T>,
+    home: LoopHandle,
     made_at: &'static Location<'static>,
 }
 
@@ -191,7 +192,7 @@ impl<T> RemoteTask<T> {
     ///
     /// # Panics
     ///
-    /// On a thread that runs a loop.
+    /// On a thread that runs a loop, and on the thread of the event loop itself, where nobody would be left to run it.
     pub fn wait(self) -> Result<T, TaskError> {
         match self.block(None) {
             Ok(output) => output,
@@ -207,7 +208,7 @@ impl<T> RemoteTask<T> {
     ///
     /// # Panics
     ///
-    /// On a thread that runs a loop.
+    /// On a thread that runs a loop, and on the thread of the event loop itself, where nobody would be left to run it.
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, TaskError>, RemoteTask<T>> {
         self.block(Instant::now().checked_add(timeout))
     }
@@ -232,6 +233,12 @@ impl<T> RemoteTask<T> {
             !current::is_driving(),
             "this thread runs an event loop and must not block for the task made at {}, which nobody might be left to run: `.await` it with \
              `into_task`",
+            self.made_at
+        );
+        assert!(
+            self.task.is_finished() || !self.home.shared().rests_here(),
+            "the task made at {} belongs to this thread's event loop, which does not run while the thread waits: give the future to \
+             `run_until_complete` instead",
             self.made_at
         );
         let bell = Arc::new(Bell::default());

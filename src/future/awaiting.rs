@@ -10,8 +10,9 @@ use super::failure::FutureError;
 use super::loop_future::LoopFuture;
 use crate::TaskHandle;
 
-/// One await of a [`LoopFuture`]. Ready at its first poll when the future is done; and with [`FutureError::AwaitsItself`] when it is polled
-/// by the very task that the future stands for.
+/// One await of a [`LoopFuture`]. Ready at its first poll when the future is done; and, with an error, where the wait would have no end: with
+/// [`FutureError::AwaitsItself`] in the very task that the future stands for, and with [`FutureError::OtherLoop`] when its task belongs to an event
+/// loop of this thread that does not run.
 ///
 /// # Cancel safety
 ///
@@ -50,13 +51,16 @@ impl<T: Clone> Future for Awaiting<T> {
             me.end_wait();
             return Poll::Ready(me.future.result());
         }
-        if !was_waiting && let Some(current) = crate::current_task() {
-            if me.future.task() == Some(&current) {
+        if !was_waiting {
+            let current = crate::current_task();
+            if let Some(error) = me.future.wait_in_vain(current.as_ref()) {
                 me.future.leave(&mut me.place);
-                return Poll::Ready(Err(FutureError::AwaitsItself));
+                return Poll::Ready(Err(error));
             }
-            let number = current.begin_wait(me.future.task(), me.future.made_at());
-            me.wait = Some((current, number));
+            if let Some(current) = current {
+                let number = current.begin_wait(me.future.task(), me.future.made_at());
+                me.wait = Some((current, number));
+            }
         }
         Poll::Pending
     }

@@ -36,6 +36,9 @@ pub enum FutureError {
     NotReady,
     /// A task awaited its own future, which would never have been answered.
     AwaitsItself,
+    /// The future's task belongs to another event loop of the awaiting thread, which does not run, and cannot while this one does. The
+    /// task is still there: run its loop.
+    OtherLoop,
 }
 
 impl FutureError {
@@ -82,6 +85,10 @@ impl fmt::Display for FutureError {
             FutureError::Failed(error) => error.fmt(f),
             FutureError::Panicked(panic) => panic.fmt(f),
             FutureError::NotReady => f.write_str("the future has no result yet: await it, or ask `is_finished` first"),
+            FutureError::OtherLoop => f.write_str(
+                "the future's task belongs to an event loop of this thread that does not run, and cannot while another one does: run that loop, with \
+                 `run_until_complete`, or spawn the task on this one",
+            ),
             FutureError::AwaitsItself => f.write_str(
                 "a task awaits its own future, which is ready only when the task is finished: that would be never",
             ),

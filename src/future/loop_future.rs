@@ -44,6 +44,12 @@ pub(super) type Answer<T> = Result<T, FutureError>;
 /// loop, asyncio's frequent mistake, just works. **Dropping an await, or a handle, cancels nothing.** (In asyncio a task that is cancelled
 /// cancels what it waits for.)
 ///
+/// A future that nobody answers is waited for without end, also when all who could have answered it have dropped it, as in asyncio: those who wait
+/// hold it as well. [`oneshot`](crate::sync::oneshot) has one who answers, and tells when he is gone; a [`timeout`](crate::timeout) ends any wait; and
+/// `Debug` of a task shows what it waits for. Two tasks that await each other wait for ever, too. A task that awaits itself, and a task
+/// of another event loop of the same thread, which cannot run meanwhile, are errors: [`FutureError::AwaitsItself`],
+/// [`FutureError::OtherLoop`].
+///
 /// Nobody is called from within `set_result` or the like: those who wait are made ready, and callbacks are queued on the future's loop, in the
 /// order in which they came.
 ///
@@ -319,6 +325,15 @@ impl<T> LoopFuture<T> {
     /// ```
     pub fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.cell, &other.cell)
+    }
+
+    /// Why the answer would never come if `current`, which is the running task if one runs, waited for it.
+    pub(super) fn wait_in_vain(&self, current: Option<&TaskHandle>) -> Option<FutureError> {
+        let task = self.cell.task.as_ref()?;
+        if current == Some(task) {
+            return Some(FutureError::AwaitsItself);
+        }
+        self.cell.home.never_runs(task).then_some(FutureError::OtherLoop)
     }
 
     fn hear(&self) {

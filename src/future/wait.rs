@@ -38,6 +38,8 @@ pub enum When {
 /// one of them is still to be found. No task is ever aborted by this, and the end of the time is no error:
 /// when `limit` has passed since the first poll that had to wait, the tasks that finished until then are given with the rest.
 ///
+/// A task that waits for itself among others is not noticed, since nothing is read: it is among the unfinished.
+///
 /// Waiting again and again for the first of many costs a look at each of them every time; [`as_completed`](crate::as_completed) does not.
 ///
 /// # Panics

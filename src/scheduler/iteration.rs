@@ -12,9 +12,10 @@
 use std::time::{Duration, Instant};
 
 use super::worker::{Origin, Worker};
-use super::{current, signal};
+use super::{LoopShared, Shared, current, signal};
+use crate::loom::thread;
 use crate::report::{self, SlowPoll};
-use crate::task::Runnable;
+use crate::task::{Runnable, TaskHandle};
 
 /// Most tasks from the deque in one iteration.
 const SHARED_MAX: usize = 64;
@@ -26,6 +27,31 @@ pub(crate) enum Exit {
     Complete,
     Stopped,
     Interrupted,
+}
+
+impl Shared {
+    /// The calling thread owns the event loop whose only loop this is.
+    pub(crate) fn set_owner(&self) {
+        if self.settings.is_fifo {
+            let _ = self.owner.set(thread::current().id());
+        }
+    }
+
+    /// Whether this is an event loop that only the calling thread could run, and does not: while that thread waits, nothing happens there.
+    pub(crate) fn rests_here(&self) -> bool {
+        self.owner.get().is_some_and(|owner| *owner == thread::current().id()) && !self.at(0).is_occupied()
+    }
+}
+
+impl LoopShared {
+    /// Whether this thread drives a loop, and `task` is one of another loop that [rests here](Shared::rests_here). A job of the blocking pool is
+    /// no such task: it needs no loop.
+    pub(crate) fn never_runs(&self, task: &TaskHandle) -> bool {
+        let is_at_home = current::with_worker(|worker| worker.is_some_and(|worker| worker.is_of(&self.shared)));
+        !is_at_home
+            && current::is_driving()
+            && self.runtime().is_some_and(|shared| shared.rests_here() && shared.tasks().contains(task))
+    }
 }
 
 impl Worker {
