@@ -289,7 +289,10 @@ impl fmt::Display for NoEventLoop {
                 f,
                 "There is no current event loop in thread `{thread}`: make one with `new_event_loop` and keep it, or `set_event_loop` it"
             ),
-            NoLoop::NoneRuns => write!(f, "no running event loop in thread `{thread}`"),
+            NoLoop::NoneRuns => write!(
+                f,
+                "no running event loop in thread `{thread}`: ask in `eddies::run`, in a task or in a callback, or ask `get_event_loop`"
+            ),
             NoLoop::NotMade(error) => write!(f, "no event loop could be made for thread `{thread}`: {error}"),
         }
     }
@@ -484,7 +487,9 @@ impl<F> fmt::Debug for Overloaded<F> {
 
 impl<F> fmt::Display for Overloaded<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the blocking pool takes no more jobs now")
+        f.write_str(
+            "the blocking pool takes no more jobs now: its queue is full, its runtime has shut down, or no thread can be started",
+        )
     }
 }
 

@@ -511,7 +511,8 @@ impl EventLoop {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.with_worker("run_in_executor", |worker| match executor {
+        let operation = if executor.is_some() { "run_in_executor_on" } else { "run_in_executor" };
+        self.with_worker(operation, |worker| match executor {
             Some(executor) => worker.shared().spawn_on_executor(executor, job, Spawn::at(at)),
             None => worker.shared().spawn_on_default_executor(job, Spawn::at(at)),
         })

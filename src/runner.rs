@@ -93,6 +93,9 @@ impl EventLoop {
     #[track_caller]
     pub fn drain(&self, timeout: Duration) -> Result<(), RunError> {
         let limit = self.time().checked_add(timeout);
+        if self.is_closed() {
+            return Err(RunError::Closed(LoopClosed::new("drain")));
+        }
         self.run_until_complete(async {
             // Nearly always the next iteration ends them all. What takes longer, or ends on another thread, is looked for by the clock.
             for look in 1_usize.. {
