@@ -128,3 +128,7 @@ pub use eddies_macros::test;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-asyncio.md")]
+mod from_asyncio {}
