@@ -151,7 +151,7 @@ fn polled_what_was_ready_before() {
             assert!(task.result().is_none());
             let again = eddies::spawn(async move { (&mut task).await.is_ok() });
             let TaskError::Panicked(panic) = again.await.unwrap_err() else { unreachable!() };
-            says(super::text(&*panic), &["a Task was polled again after it had given its output"]);
+            says(panic.message(), &["a Task was polled again after it had given its output"]);
         });
     });
 }
