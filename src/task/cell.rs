@@ -115,7 +115,10 @@ where
         },
         links: UnsafeCell::new(Links::default()),
         label: Label::new(spawn.location, spawn.name),
-        extension: ExtensionSlot::new(spawn.context.or_else(context::inherit)),
+        extension: ExtensionSlot::new(match spawn.context {
+            Some(context) => Some(context),
+            None => context::inherit(),
+        }),
         join_waker: UnsafeCell::new(None),
     };
     let cell = Box::new(Cell { header, scheduler, stage: UnsafeCell::new(Stage::Polling(future)) });
@@ -146,21 +149,25 @@ unsafe fn run<F: Future, S: Schedule>(header: NonNull<Header>) -> Outcome {
         StartPoll::AskExtension => task.header.cancellation_verdict(),
         StartPoll::Abort => Verdict::End,
     };
-    let output = if before == Verdict::End {
-        abort_future(task, header)
-    } else {
-        match poll_future(task, header) {
-            Ok(Poll::Ready(output)) => Ok(output),
-            Err(payload) => Err(TaskError::Panicked(TaskPanic::new(payload))),
-            Ok(Poll::Pending) => match task.header.state.end_poll(task.header.is_forsaken(&before)) {
-                EndPoll::Idle => return Outcome::Idle,
-                // SAFETY: `end_poll` made this poller's reference the new Runnable's.
-                EndPoll::Reschedule => return Outcome::Reschedule(unsafe { Runnable::from_raw(header) }),
-                EndPoll::Abort => abort_future(task, header),
-            },
-        }
+    let references = {
+        // SAFETY: the runner's reference outlives the guard.
+        let _frame = unsafe { frame::enter_task(header) };
+        let output = if before == Verdict::End { Some(abort_future(task)) } else { poll_future(task, header) };
+        output.map(|output| finish(task, header, output))
     };
-    let references = finish(task, header, output);
+    let references = match references {
+        Some(references) => references,
+        None => match task.header.state.end_poll(task.header.is_forsaken(&before)) {
+            EndPoll::Idle => return Outcome::Idle,
+            // SAFETY: `end_poll` made this poller's reference the new Runnable's.
+            EndPoll::Reschedule => return Outcome::Reschedule(unsafe { Runnable::from_raw(header) }),
+            EndPoll::Abort => {
+                // SAFETY: the runner's reference outlives the guard.
+                let _frame = unsafe { frame::enter_task(header) };
+                finish(task, header, abort_future(task))
+            }
+        },
+    };
     if task.header.state.release(references) {
         // SAFETY: that was the last reference (T5). No argument of a running function refers to the cell any more.
         unsafe { free::<F, S>(header) };
@@ -168,9 +175,9 @@ unsafe fn run<F: Future, S: Schedule>(header: NonNull<Header>) -> Outcome {
     Outcome::Finished
 }
 
-type PollResult<T> = Result<Poll<T>, Box<dyn std::any::Any + Send>>;
-
-fn poll_future<F: Future, S>(task: &Cell<F, S>, header: NonNull<Header>) -> PollResult<F::Output> {
+/// One poll. `None`: the future waits.
+#[inline]
+fn poll_future<F: Future, S>(task: &Cell<F, S>, header: NonNull<Header>) -> Option<Result<F::Output, TaskError>> {
     let poll = || {
         task.stage.with_mut(|stage| {
             // SAFETY: the task is RUNNING and this thread its runner, so the stage is this thread's alone (T1).
@@ -180,18 +187,19 @@ fn poll_future<F: Future, S>(task: &Cell<F, S>, header: NonNull<Header>) -> Poll
             let future = unsafe { Pin::new_unchecked(future) };
             // SAFETY: the runner's reference outlives the borrowed waker.
             let waker = unsafe { borrowed_waker(header) };
-            // SAFETY: the runner's reference outlives the guard.
-            let _frame = unsafe { frame::enter_task(header) };
             coop::with_budget(|| future.poll(&mut Context::from_waker(&waker)))
         })
     };
-    catch_unwind(AssertUnwindSafe(poll))
+    match catch_unwind(AssertUnwindSafe(poll)) {
+        Ok(Poll::Ready(output)) => Some(Ok(output)),
+        Ok(Poll::Pending) => None,
+        Err(payload) => Some(Err(TaskError::Panicked(TaskPanic::new(payload)))),
+    }
 }
 
 /// Drops the future of an aborted task.
-fn abort_future<F: Future, S>(task: &Cell<F, S>, header: NonNull<Header>) -> Result<F::Output, TaskError> {
-    // SAFETY: the runner's reference outlives the guard.
-    let _frame = unsafe { frame::enter_task(header) };
+#[cold]
+fn abort_future<F: Future, S>(task: &Cell<F, S>) -> Result<F::Output, TaskError> {
     let cancelled = task.header.take_cancellation();
     match drop_stage(task) {
         Ok(()) => Err(TaskError::Cancelled(cancelled)),
@@ -225,9 +233,10 @@ fn finish<F: Future, S: Schedule>(
     header: NonNull<Header>,
     output: Result<F::Output, TaskError>,
 ) -> usize {
-    // SAFETY: the runner's reference, which the caller releases, outlives the guard.
-    let _frame = unsafe { frame::enter_task(header) };
-    let output = refuse_late_output::<F, S>(task, output);
+    let output = match output {
+        Ok(output) if S::IS_TASK && task.header.state.load().has_cancel() => refuse_late_output(task, output),
+        output => output,
+    };
     // After an abort the stage is empty already, and this drops nothing.
     let output = match (drop_stage(task), output) {
         (Ok(()), output) => output,
@@ -259,16 +268,10 @@ fn finish<F: Future, S: Schedule>(
 
 /// A task that was asked to end while it ran for the last time does not finish with a value, though it never waited (N1). A blocking job does: it
 /// could not know.
-fn refuse_late_output<F: Future, S: Schedule>(
-    task: &Cell<F, S>,
-    output: Result<F::Output, TaskError>,
-) -> Result<F::Output, TaskError> {
-    let is_late = S::IS_TASK
-        && output.is_ok()
-        && task.header.state.load().has_cancel()
-        && task.header.cancellation_verdict() != Verdict::Poll;
-    if !is_late {
-        return output;
+#[cold]
+fn refuse_late_output<F: Future, S>(task: &Cell<F, S>, output: F::Output) -> Result<F::Output, TaskError> {
+    if task.header.cancellation_verdict() == Verdict::Poll {
+        return Ok(output);
     }
     let cancelled = task.header.take_cancellation();
     match catch_unwind(AssertUnwindSafe(|| drop(output))) {
@@ -285,6 +288,7 @@ impl Header {
     }
 
     /// After a poll that began with `before`: whether a cancellation waits that no scope has taken, though all were woken. Only by the runner.
+    #[inline]
     fn is_forsaken(&self, before: &Verdict) -> bool {
         let (Verdict::PollForScopes(announced), Some(extension)) = (before, self.extension.get()) else { return false };
         extension.cancellation.lock().is_forsaken(*announced)

@@ -13,7 +13,7 @@
 //! No user code runs under a lock here: values are dropped, and closures called, after it is released.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
@@ -30,6 +30,8 @@ type Values = Arc<BTreeMap<usize, Value>>;
 thread_local! {
     /// The context of what runs on this thread outside of any task. Read and written by this thread only.
     static OF_THREAD: RefCell<Option<Context>> = const { RefCell::new(None) };
+    /// Whether it was ever made: a look that costs no spawn anything. Read and written by this thread only.
+    static HAS_OF_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A variable whose value depends on the task that asks: asyncio's `ContextVar`.
@@ -309,6 +311,7 @@ fn current() -> Context {
         Some(task) => task.extension.get_or_make().context.lock().get_or_insert_default().clone(),
         None => {
             let made = OF_THREAD.try_with(|context| context.borrow_mut().get_or_insert_default().clone());
+            HAS_OF_THREAD.with(|has| has.set(true));
             // A thread that is being torn down keeps nothing.
             made.unwrap_or_default()
         }
@@ -318,6 +321,11 @@ fn current() -> Context {
 /// What a task, or a callback, that is made now gets: a copy of the current context, nothing if that is empty.
 #[inline]
 pub(super) fn inherit() -> Option<Context> {
+    if frame::may_have_context(HAS_OF_THREAD.with(Cell::get)) { inherit_existing() } else { None }
+}
+
+#[inline(never)]
+fn inherit_existing() -> Option<Context> {
     let context = existing()?;
     let is_empty = context.values.lock().is_none();
     if is_empty { None } else { Some(context.copy()) }

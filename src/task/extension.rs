@@ -32,6 +32,7 @@ pub(super) struct Extension {
 pub(super) struct ExtensionSlot(AtomicPtr<Extension>);
 
 impl ExtensionSlot {
+    #[inline]
     pub(super) fn new(context: Option<Context>) -> Self {
         let extension = match context {
             None => ptr::null_mut(),
@@ -73,6 +74,7 @@ impl ExtensionSlot {
 }
 
 impl Drop for ExtensionSlot {
+    #[inline]
     fn drop(&mut self) {
         // Ordering: Acquire: whoever made it released its reference to the task before, which orders it too.
         let extension = self.0.load(Acquire);

@@ -41,11 +41,13 @@ pub(super) struct Leave<'a> {
 }
 
 impl Drop for Leave<'_> {
+    #[inline]
     fn drop(&mut self) {
         let _ = FRAME.try_with(|frame| frame.set(self.before));
     }
 }
 
+#[inline]
 fn replace<'a>(change: impl FnOnce(Frame) -> Frame) -> Leave<'a> {
     // A thread that is being torn down has no frame any more, and nothing to put back.
     let before = FRAME.try_with(|frame| frame.replace(change(frame.get()))).unwrap_or(EMPTY);
@@ -72,6 +74,7 @@ pub(super) fn enter_context(context: &Context) -> Leave<'_> {
     replace(|frame| Frame { context: Some(NonNull::from(context)), ..frame })
 }
 
+#[inline]
 fn get() -> Frame {
     FRAME.try_with(Cell::get).unwrap_or(EMPTY)
 }
@@ -93,6 +96,18 @@ pub(super) fn with_task<R>(f: impl FnOnce(Option<&Header>) -> R) -> R {
 pub(super) fn with_scope<R>(f: impl FnOnce(Option<&Scope>) -> R) -> R {
     // SAFETY: C1, as in `with_task`.
     f(get().scope.map(|scope| unsafe { scope.as_ref() }))
+}
+
+/// Whether there may be a context on this thread: one that was entered, or that of the task that runs, or, outside of any, that of the thread.
+#[inline]
+pub(super) fn may_have_context(thread_has_one: bool) -> bool {
+    let frame = get();
+    frame.context.is_some()
+        || match frame.task {
+            // SAFETY: C1, as in `with_task`.
+            Some(task) => unsafe { task.as_ref() }.extension.get().is_some(),
+            None => thread_has_one,
+        }
 }
 
 /// Calls `f` with the context that was entered on this thread, if one was since the task's poll began.

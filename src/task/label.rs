@@ -27,6 +27,7 @@ unsafe impl Sync for Label {}
 
 impl Label {
     /// A label for a task spawned at `location`.
+    #[inline]
     pub(crate) fn new(location: &'static Location<'static>, name: Option<String>) -> Self {
         match name {
             None => Label(NonNull::from(location).cast()),
@@ -37,6 +38,7 @@ impl Label {
         }
     }
 
+    #[inline]
     fn named(&self) -> Option<NonNull<Named>> {
         if self.0.addr().get() & NAMED == 0 {
             return None;
@@ -63,6 +65,7 @@ impl Label {
 }
 
 impl Drop for Label {
+    #[inline]
     fn drop(&mut self) {
         if let Some(named) = self.named() {
             // SAFETY: `new` leaked this box for this label, which is dropped once.
