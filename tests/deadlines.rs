@@ -280,7 +280,7 @@ async fn trap_087_a_deadline_is_moved_while_it_is_active_and_not_after() {
     assert!(format!("{deadline:?}").contains("expired"));
 
     // After a good end, and after it was dropped.
-    let deadline = with_deadline(None, |deadline| ready(deadline)).await.unwrap();
+    let deadline = with_deadline(None, ready).await.unwrap();
     assert!(!deadline.reschedule(eddies::now()).unwrap_err().expired());
     let mut kept = None;
     drop(with_deadline(None, |deadline| {

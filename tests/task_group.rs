@@ -753,6 +753,43 @@ async fn a_request_that_is_taken_back_while_the_group_unwinds_is_nobodys_any_mor
 }
 
 #[eddies::test(virtual_time)]
+async fn so_it_is_if_it_is_taken_back_when_the_group_has_passed_it_on_already() {
+    // At how many yields after its children's end the group passes it on is not said: each of them is tried.
+    for yields in 0..6 {
+        let empty: Arc<Mutex<Option<TaskGroup<&'static str>>>> = Arc::default();
+        let handle = empty.clone();
+        let parent = spawn(async move {
+            let outcome: Result<(), GroupError> = task_group(|group| async move {
+                *handle.lock().unwrap() = Some(group.clone());
+                group.spawn(cleans_up(ms(10), Ok::<(), _>(())));
+                pending().await
+            })
+            .await;
+            outcome.is_err_and(|error| error.is_cancelled())
+        });
+        wait_all_blocked().await;
+        parent.cancel(None);
+        let of_parent = parent.handle();
+        let canceller = spawn(async move {
+            let group = empty.lock().unwrap().take().unwrap();
+            advance(ms(9)).await;
+            sleep(ms(1)).await;
+            while !group.is_empty() {
+                yield_now().await;
+            }
+            for _ in 0..yields {
+                yield_now().await;
+            }
+            of_parent.uncancel();
+        });
+        // Taken back in time, or too late: but never such that the task hangs.
+        let outcome = timeout(ms(1000), parent).await.expect("nobody ends it any more");
+        assert!(outcome.is_ok_and(|was_cancelled| was_cancelled) || yields > 0);
+        canceller.await.unwrap();
+    }
+}
+
+#[eddies::test(virtual_time)]
 async fn a_group_may_move_to_another_task_between_two_polls() {
     let mut group = Box::pin(task_group(|group| async move {
         group.spawn(fails_after(ms(10), "fails"));

@@ -205,10 +205,7 @@ async fn trap_078_who_finished_is_told_by_the_future_and_the_stream_can_be_left_
         (id, task.await.unwrap())
     }));
     let mut seen = Vec::new();
-    while let Some(output) = outputs.next().await {
-        seen.push(output);
-        break;
-    }
+    seen.extend(outputs.next().await);
     sleep(ms(100)).await;
     while let Some(output) = outputs.next().await {
         seen.push(output);

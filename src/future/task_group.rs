@@ -29,7 +29,7 @@ use pin_project_lite::pin_project;
 use super::roster::{Fate, Roster};
 use crate::TaskBuilder;
 use crate::error::Cancelled;
-use crate::task::scope::{Caught, Scope};
+use crate::task::scope::{Caught, PassedOn, Scope};
 use member::{Member, Membership, SharedRoster, carry_out, caught};
 
 /// Runs what `body` makes, with a group into which it spawns tasks, and returns when body and tasks have all ended.
@@ -379,7 +379,7 @@ enum Stage<R> {
         has_asked: bool,
     },
     /// All have ended, and the cancellation went on to somebody further out, who drops this future.
-    PassedOn,
+    PassedOn(PassedOn, Cancelled),
     Done,
 }
 
@@ -415,8 +415,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
-        if let Stage::PassedOn = me.stage {
-            return Poll::Pending;
+        if let Stage::PassedOn(passed, reason) = me.stage {
+            if !passed.is_withdrawn() {
+                return Poll::Pending;
+            }
+            let reason = std::mem::take(reason);
+            *me.stage = Stage::Done;
+            return Poll::Ready(Err(TaskGroupError::Cancelled(reason)));
         }
         let Stage::Running { value, reason, from, has_asked } = me.stage else {
             panic!("`TaskGroupFuture` was polled again after it was ready")
@@ -455,15 +460,15 @@ where
         let Poll::Ready(failures) = me.roster.poll_end(cx.waker().clone()) else { return Poll::Pending };
         let (value, reason, from) = (value.take(), std::mem::take(reason), *from);
         *me.stage = Stage::Done;
-        let has_passed = match (from, me.scope.take()) {
+        let passed = match (from, me.scope.take()) {
             (Some(from), Some(scope)) => scope.pass_on(from, cx),
-            _ => false,
+            _ => None,
         };
         if !failures.is_empty() {
             return Poll::Ready(Err(TaskGroupError::Failed(failures)));
         }
-        if has_passed {
-            *me.stage = Stage::PassedOn;
+        if let Some(passed) = passed {
+            *me.stage = Stage::PassedOn(passed, reason);
             return Poll::Pending;
         }
         Poll::Ready(value.ok_or(TaskGroupError::Cancelled(reason)))

@@ -342,13 +342,18 @@ impl Cancellation {
     pub(super) fn put_back(&mut self, parent: u64, from: u64) -> bool {
         self.each_from(parent, |outer| outer.seen = outer.seen.min(from));
         self.settled = self.settled.min(from);
+        self.is_concerned(parent, from)
+    }
+
+    /// Whether what was put back within `parent` is still for somebody there: not withdrawn.
+    pub(super) fn is_concerned(&self, parent: u64, from: u64) -> bool {
         self.concern(parent).0 > from
     }
 
-    /// What `put_back` does from within the scope, which is about to leave.
-    pub(super) fn pass_on(&mut self, scope: u64, from: u64) -> bool {
+    /// What `put_back` does from within the scope, which is about to leave. Returns its parent if that, or somebody around it, is concerned.
+    pub(super) fn pass_on(&mut self, scope: u64, from: u64) -> Option<u64> {
         let parent = self.scopes.get(&scope).map_or(0, |entry| entry.parent);
-        self.put_back(parent, from)
+        self.put_back(parent, from).then_some(parent)
     }
 
     /// The scope is not due, and will be woken when it is (N2). Returns the waker of before, to be dropped without the lock.
@@ -457,7 +462,7 @@ mod tests {
         ask(&mut book);
         let taken = book.take(group);
         assert!(taken.beyond && !book.is_unsettled());
-        assert!(book.pass_on(group, taken.from));
+        assert_eq!(book.pass_on(group, taken.from), Some(0));
         book.leave(group);
         assert_eq!((book.verdict(), book.requests()), (Verdict::End, 1));
         assert_eq!((book.take_back(), book.verdict()), (0, Verdict::Poll));

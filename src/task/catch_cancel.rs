@@ -9,12 +9,12 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::join;
-use super::scope::{Scope, put_back};
+use super::scope::{PassedOn, Scope, put_back};
 use crate::error::Cancelled;
 
 /// Runs `future` as a scope in which a cancellation of the calling task can be caught.
 ///
-/// When the task is cancelled (see [`Task::cancel`](crate::TaskHandle::cancel)) while it waits here, `future` is dropped, and the scope gives
+/// When the task is cancelled (see [`cancel`](crate::TaskHandle::cancel)) while it waits here, `future` is dropped, and the scope gives
 /// [`Cancelled`]; the task goes on. What follows is its cleanup, in which it may await anything; it then ends with whatever value it likes, or refuses
 /// and goes on with its work. Dropping takes the place of Python's `finally`, for what needs no waiting.
 ///
@@ -157,33 +157,48 @@ impl<F: Future> Future for CatchCancel<F> {
 /// });
 /// ```
 pub fn resume_cancel<T>(cancelled: Cancelled) -> ResumeCancel<T> {
-    ResumeCancel { cancelled: Some(cancelled), output: PhantomData }
+    ResumeCancel { cancelled, stage: Stage::New, output: PhantomData }
 }
 
 /// The future of [`resume_cancel`].
 #[must_use = "futures do nothing unless polled"]
 pub struct ResumeCancel<T> {
-    /// `None` when it was given on.
-    cancelled: Option<Cancelled>,
+    cancelled: Cancelled,
+    stage: Stage,
     output: PhantomData<fn() -> T>,
+}
+
+/// How far the cancellation has gone on.
+enum Stage {
+    New,
+    /// Those around whom it was for will take it.
+    PassedOn(PassedOn),
+    /// It was asked for anew.
+    Asked,
 }
 
 impl<T> Future for ResumeCancel<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Some(cancelled) = self.cancelled.take() else { return Poll::Pending };
-        if put_back(&cancelled) {
-            // The task may have no scope that takes it: its runner looks before the next poll.
-            cx.waker().wake_by_ref();
-        } else {
-            match join::current_task() {
-                Some(task) => {
-                    task.cancel(cancelled.reason());
-                }
-                None => panic!(
-                    "`resume_cancel` was given a cancellation outside of any task, where nobody can be cancelled"
-                ),
+        let passed = match &self.stage {
+            Stage::New => put_back(&self.cancelled),
+            Stage::PassedOn(passed) if passed.is_withdrawn() => None,
+            Stage::PassedOn(_) | Stage::Asked => return Poll::Pending,
+        };
+        match passed {
+            Some(passed) => {
+                self.stage = Stage::PassedOn(passed);
+                // The task may have no scope that takes it: its runner looks before the next poll.
+                cx.waker().wake_by_ref();
+            }
+            None => {
+                self.stage = Stage::Asked;
+                let task = join::current_task();
+                let task = task.expect(
+                    "`resume_cancel` was given a cancellation outside of any task, where nobody can be cancelled",
+                );
+                task.cancel(self.cancelled.reason());
             }
         }
         Poll::Pending

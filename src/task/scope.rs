@@ -81,10 +81,14 @@ impl Scope {
 
     /// Whether the scope belongs where this thread polls. If not, its future has moved to another task since.
     pub(crate) fn is_here(&self) -> bool {
-        match Book::here() {
-            Some((book, _)) => book.address() == self.book.address(),
-            None => matches!(self.book, Book::Own(_)),
-        }
+        let around = frame::with_scope(|around| around.map(|around| around.book.address() == self.book.address()));
+        around.unwrap_or_else(|| {
+            frame::with_task(|running| match (&self.book, running) {
+                (Book::Task(task), Some(running)) => std::ptr::eq(task.header(), running),
+                (Book::Own(_), None) => true,
+                (Book::Task(_), None) | (Book::Own(_), Some(_)) => false,
+            })
+        })
     }
 
     /// Polls `future` as what is within the scope.
@@ -156,15 +160,31 @@ impl Scope {
         self.book.lock().is_outdone(self.number)
     }
 
-    /// Leaves, and gives what was taken to those around that it was for; they take it when the owner's poll answers Pending. Whether there are any.
-    pub(crate) fn pass_on(self, from: u64, cx: &Context<'_>) -> bool {
-        let passed = self.book.lock().pass_on(self.number, from);
+    /// Leaves, and gives what was taken to those around that it was for; they take it when the owner's poll answers Pending. `None`: there are none (any
+    /// more).
+    pub(crate) fn pass_on(self, from: u64, cx: &Context<'_>) -> Option<PassedOn> {
+        let parent = self.book.lock().pass_on(self.number, from)?;
+        let passed = PassedOn { book: self.book.clone(), parent, from };
         drop(self);
-        if passed {
-            // The task may have nobody else who could take it: its runner looks before the next poll.
-            cx.waker().wake_by_ref();
-        }
-        passed
+        // The task may have nobody else who could take it: its runner looks before the next poll.
+        cx.waker().wake_by_ref();
+        Some(passed)
+    }
+}
+
+/// A request that was given on, and will be taken by somebody further out.
+#[derive(Debug)]
+pub(crate) struct PassedOn {
+    book: Book,
+    /// Where it was put back.
+    parent: u64,
+    from: u64,
+}
+
+impl PassedOn {
+    /// Whether it was withdrawn before anybody took it, so that nobody will.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        !self.book.lock().is_concerned(self.parent, self.from)
     }
 }
 
@@ -175,16 +195,29 @@ impl Drop for Scope {
     }
 }
 
+impl fmt::Debug for Book {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Book::Task(task) => task.fmt(f),
+            Book::Own(_) => f.write_str("main future"),
+        }
+    }
+}
+
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Scope({})", self.number)
     }
 }
 
-/// Puts a request that was caught here back, for those around whom it was for. `false`: there are none (any more).
-pub(super) fn put_back(cancelled: &Cancelled) -> bool {
-    let (Some((address, from)), Some((book, parent))) = (cancelled.taken(), Book::here()) else { return false };
-    book.address() == address && book.lock().put_back(parent, from)
+/// Puts a request that was caught here back, for those around whom it was for. `None`: there are none (any more).
+///
+/// The book is told by its address, which another task's may have by now: then it is a request to that one that is put back, or there is none. Either
+/// way the caller is cancelled, as it wants to be.
+pub(super) fn put_back(cancelled: &Cancelled) -> Option<PassedOn> {
+    let ((address, from), (book, parent)) = (cancelled.taken()?, Book::here()?);
+    let passed = book.address() == address && book.lock().put_back(parent, from);
+    passed.then_some(PassedOn { book, parent, from })
 }
 
 fn wake(wakers: Vec<Waker>) {

@@ -40,6 +40,16 @@ impl<E> TaskGroupError<E> {
     }
 
     /// What failed, in the order in which it did.
+    ///
+    /// ```
+    /// use eddies::{future::Failure, task_group};
+    ///
+    /// eddies::run(async {
+    ///     let outcome = task_group(|_| async { Err::<(), _>(String::from("the body")) }).await;
+    ///     let Some(Failure::Error(error)) = outcome.unwrap_err().into_failures().pop() else { panic!("it did not panic") };
+    ///     assert_eq!(error, "the body");
+    /// });
+    /// ```
     pub fn into_failures(self) -> Vec<Failure<E>> {
         match self {
             TaskGroupError::Failed(failures) => failures,
@@ -48,11 +58,36 @@ impl<E> TaskGroupError<E> {
     }
 
     /// The errors among the failures, without the panics.
+    ///
+    /// ```
+    /// use eddies::task_group;
+    ///
+    /// eddies::run(async {
+    ///     let outcome = task_group(|group| async move {
+    ///         group.spawn_ok(async { panic!("one panics") });
+    ///         Err::<(), _>("the body")
+    ///     });
+    ///     let error = outcome.supervised().await.unwrap_err();
+    ///     assert!(error.errors().eq(&["the body"]));
+    /// });
+    /// ```
     pub fn errors(&self) -> impl Iterator<Item = &E> {
         self.failures().iter().filter_map(Failure::error)
     }
 
     /// Whether the group was cancelled, and nothing failed.
+    ///
+    /// ```
+    /// use eddies::task_group;
+    ///
+    /// eddies::run(async {
+    ///     let outcome = task_group(|group| async move {
+    ///         group.cancel();
+    ///         std::future::pending::<Result<(), std::io::Error>>().await
+    ///     });
+    ///     assert!(outcome.await.unwrap_err().is_cancelled());
+    /// });
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         matches!(self, TaskGroupError::Cancelled(_))
     }
@@ -175,6 +210,19 @@ impl fmt::Display for GroupClosed {
 impl Error for GroupClosed {}
 
 /// Why a child of a group has no value.
+///
+/// ```
+/// use eddies::{future::ChildError, task_group};
+///
+/// eddies::run(async {
+///     let outcome = task_group(|group| async move {
+///         let child = group.spawn(async { Err::<(), _>("its error") });
+///         assert_eq!(child.await, Err(ChildError::Failed));
+///         Ok(())
+///     });
+///     assert!(outcome.supervised().await.unwrap_err().errors().eq(&["its error"]));
+/// });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChildError {
@@ -196,6 +244,19 @@ impl fmt::Display for ChildError {
 impl Error for ChildError {}
 
 /// Why [`TaskGroup::start`](super::TaskGroup::start) has nothing to give.
+///
+/// ```
+/// use eddies::{future::{Ready, StartError}, task_group};
+///
+/// eddies::run(async {
+///     let outcome = task_group(|group| async move {
+///         let started = group.start(|_: Ready<u16, _>| async { Err::<(), _>("no port is free") }).await;
+///         assert!(matches!(started, Err(StartError::Failed("no port is free"))));
+///         Ok(())
+///     });
+///     assert!(outcome.await.is_ok(), "the error was given to who started it");
+/// });
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError<E> {
