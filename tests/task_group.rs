@@ -359,11 +359,17 @@ async fn trap_095_a_future_that_is_refused_is_dropped() {
     let alive = Alive::default();
     let group = task_group(|group| async { Ok::<_, ()>(group) }).await.unwrap();
     let one = alive.one();
-    let refused = group.try_spawn(async move { Ok(drop(one)) });
+    let refused = group.try_spawn(async move {
+        drop(one);
+        Ok(())
+    });
     assert_eq!(alive.count(), 0);
     assert!(refused.is_err());
     let one = alive.one();
-    let refused = group.spawn(async move { Ok(drop(one)) });
+    let refused = group.spawn(async move {
+        drop(one);
+        Ok(())
+    });
     assert_eq!(alive.count(), 0);
     assert!(refused.await.is_err());
     assert!(group.is_empty());
@@ -480,6 +486,10 @@ async fn trap_100_a_child_is_in_the_set_before_its_first_poll_and_may_end_in_it(
     }
 }
 
+async fn fails_or_waits(_one: One, fails: bool) -> Result<(), &'static str> {
+    if fails { Err("at once") } else { pending().await }
+}
+
 #[test]
 fn trap_100_so_it_is_on_many_workers() {
     let runtime = Runtime::builder().workers(4).build().unwrap();
@@ -489,10 +499,7 @@ fn trap_100_so_it_is_on_many_workers() {
         let outcome: Result<(), GroupError> = runtime.block_on(task_group(|group| async move {
             for child in 0..8 {
                 let one = counted.one();
-                group.spawn(async move {
-                    let _one = one;
-                    if child == round % 8 { Err("at once") } else { pending::<Result<(), _>>().await }
-                });
+                group.spawn(fails_or_waits(one, child == round % 8));
             }
             pending().await
         }));
@@ -848,6 +855,20 @@ fn a_group_polled_too_often_says_so() {
     });
 }
 
+/// A child that spawns others into the group, and then fails or waits to be cancelled.
+async fn grows(group: TaskGroup<u64>, alive: Alive, number: u64, fails: bool) -> Result<(), u64> {
+    let _one = alive.one();
+    for _ in 0..number % 5 {
+        let one = alive.one();
+        group.spawn_ok(async move {
+            let _one = one;
+            pending::<()>().await
+        });
+        yield_now().await;
+    }
+    if fails { Err(number) } else { catch_cancel(pending::<()>()).await.map_err(|_| 99) }
+}
+
 #[test]
 fn failures_spawns_and_cancellations_from_many_threads() {
     let runtime = Runtime::builder().workers(4).build().unwrap();
@@ -858,23 +879,7 @@ fn failures_spawns_and_cancellations_from_many_threads() {
             let outcome: Result<(), TaskGroupError<u64>> = task_group(|group| async move {
                 for number in 0..20 {
                     let (of_child, alive) = (group.clone(), counted.clone());
-                    group.spawn(async move {
-                        let one = alive.one();
-                        for _ in 0..number % 5 {
-                            let one = alive.one();
-                            of_child.spawn_ok(async move {
-                                let _one = one;
-                                pending::<()>().await
-                            });
-                            yield_now().await;
-                        }
-                        drop(one);
-                        if number == round % 20 {
-                            Err(number)
-                        } else {
-                            catch_cancel(pending::<()>()).await.map_err(|_| 99)
-                        }
-                    });
+                    group.spawn(grows(of_child, alive, number, number == round % 20));
                 }
                 pending().await
             })
