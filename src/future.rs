@@ -23,8 +23,9 @@
 //!   [`try_gather`] is the other form. As in asyncio the first error leaves the other *tasks* running.
 //! - A coroutine handed to asyncio's functions becomes a task. A future handed to these does not: it runs in place, and is dropped
 //!   when the wait is. To make it a task, [`spawn`](crate::spawn) it.
-//! - Dropping a wait never cancels a task; asyncio cancels the children of a cancelled `gather`. Call [`cancel`](crate::TaskHandle::cancel) to do
-//!   that. To keep the handles when a wait is dropped, wait for `&mut Task`s or `&LoopFuture`s.
+//! - Dropping a wait never cancels a task; asyncio cancels the children of a cancelled `gather`. For tasks that end together there is
+//!   [`task_group`]; or call [`cancel`](crate::TaskHandle::cancel). To keep the handles when a wait is dropped, wait for `&mut Task`s or
+//!   `&LoopFuture`s.
 //! - There is no form for futures of different types. Give them one type (`Box::pin(..)` as `Pin<Box<dyn Future<Output = T>>>`), spawn them and
 //!   await one after the other, or use `futures_util::join!`, which needs nothing of the runtime.
 

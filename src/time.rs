@@ -1,4 +1,4 @@
-//! Waiting for time to pass: [`sleep`], [`timeout`], [`interval`].
+//! Waiting for time to pass: [`sleep`], [`timeout`], [`with_deadline`], [`interval`].
 //!
 //! Time is [`std::time::Instant`]. The resolution is one millisecond: nothing here is ever early, and a loop that is not busy is about one
 //! millisecond late. Each event loop keeps the timers of the tasks that first waited on it. A task that has moved to another worker since

@@ -797,6 +797,30 @@ async fn so_it_is_if_it_is_taken_back_when_the_group_has_passed_it_on_already() 
 }
 
 #[eddies::test(virtual_time)]
+async fn a_request_from_before_the_group_takes_effect_where_the_body_waits() {
+    let task = spawn(async {
+        current_task().unwrap().cancel("by itself");
+        let outcome: Result<_, GroupError> = task_group(|_| async { Ok("it did not wait") }).await;
+        let caught = catch_cancel(yield_now()).await;
+        (outcome.unwrap(), caught.unwrap_err().reason().map(str::to_owned))
+    });
+    assert_eq!(task.await.unwrap(), ("it did not wait", Some("by itself".to_owned())));
+
+    let reached = Flag::default();
+    let mark = reached.clone();
+    let task = spawn(async move {
+        current_task().unwrap().cancel("by itself");
+        let group = task_group(|_| async move {
+            mark.set();
+            pending::<Result<(), &str>>().await
+        });
+        group.await.is_ok()
+    });
+    assert!(task.await.unwrap_err().is_cancelled());
+    assert!(reached.is_set());
+}
+
+#[eddies::test(virtual_time)]
 async fn a_group_may_move_to_another_task_between_two_polls() {
     let mut group = Box::pin(task_group(|group| async move {
         group.spawn(fails_after(ms(10), "fails"));

@@ -427,9 +427,12 @@ where
             panic!("`TaskGroupFuture` was polled again after it was ready")
         };
         if me.scope.as_ref().is_some_and(|scope| !scope.is_here()) {
-            // The future has moved to another task.
+            // The future has moved to another task, which was asked nothing yet.
             *me.scope = None;
+            *from = None;
+            *has_asked = false;
         }
+        let is_new = me.scope.is_none();
         let scope = me.scope.get_or_insert_with(|| {
             me.roster.enter(*me.supervised);
             Scope::enter(None)
@@ -441,8 +444,11 @@ where
             *reason = caught.cancelled;
             carry_out(me.roster.abort(reason.clone()));
         };
-        if me.body.is_some() {
-            let ended = poll_body(me.body.as_mut(), scope, me.roster, has_asked, cx);
+        if me.body.is_none() {
+            // What was asked while it waited for its children comes before their end.
+            scope.take().into_iter().for_each(&mut note);
+        } else {
+            let ended = poll_body(me.body.as_mut(), (scope, is_new), me.roster, has_asked, cx);
             match ended {
                 BodyPoll::Pending => return Poll::Pending,
                 BodyPoll::Value(output) => *value = Some(output),
@@ -454,10 +460,10 @@ where
                 carry_out(me.roster.fail_body(failure, "the body of the group panicked"));
             }
         }
-        if let Some(caught) = scope.take_or_wait(cx) {
-            note(caught);
-        }
-        let Poll::Ready(failures) = me.roster.poll_end(cx.waker().clone()) else { return Poll::Pending };
+        let Poll::Ready(failures) = me.roster.poll_end(cx.waker().clone()) else {
+            scope.take_or_wait(cx).into_iter().for_each(&mut note);
+            return Poll::Pending;
+        };
         let (value, reason, from) = (value.take(), std::mem::take(reason), *from);
         *me.stage = Stage::Done;
         let passed = match (from, me.scope.take()) {
@@ -486,7 +492,7 @@ enum BodyPoll<R, E> {
 
 fn poll_body<B, R, E>(
     body: Pin<&mut Option<B>>,
-    scope: &Scope,
+    (scope, is_new): (&Scope, bool),
     roster: &SharedRoster<E>,
     has_asked: &mut bool,
     cx: &mut Context<'_>,
@@ -498,7 +504,10 @@ where
         *has_asked = true;
         scope.ask(reason);
     }
-    if let Some(caught) = scope.take() {
+    // A request that was there before the group takes effect where the body waits, unless it is the group's own.
+    if (!is_new || *has_asked)
+        && let Some(caught) = scope.take()
+    {
         return BodyPoll::Cancelled(caught);
     }
     let Some(body) = body.as_pin_mut() else { unreachable!("the caller has looked") };

@@ -108,6 +108,8 @@ impl<F: Future> Future for Timeout<F> {
 
 /// Gives `future` so much time, from its first poll on (precisely: from the moment when that poll returned Pending).
 ///
+/// To have it clean up when the time is over, or to move the deadline, there is [`with_deadline`](crate::with_deadline), with a table of what differs.
+///
 /// The future is polled before the time is looked at: what is ready in the same poll in which its time runs out counts as ready. A future
 /// that is ready at its first poll costs no look at the clock.
 ///
