@@ -68,6 +68,10 @@ use crate::task::{Context as TaskContext, Spawn, Task, TaskHandle};
 /// std::thread::spawn(move || event_loop.call_soon(|| ()));
 /// ```
 ///
+/// A thread may have several loops, and runs one at a time. The others rest meanwhile, with their tasks, timers and whatever sockets were first
+/// waited for in them: a task that waits for those waits until their loop has its next run. Where that can be known to be never, as with the
+/// futures of [`create_task`](EventLoop::create_task), it is an error ([`FutureError::OtherLoop`](crate::FutureError::OtherLoop)).
+///
 /// When its last clone is dropped, the loop is [closed](EventLoop::close). A callback that holds a clone and never gets its turn keeps the loop
 /// alive for ever: hold a [`LoopHandle`] there, or close the loop yourself.
 ///

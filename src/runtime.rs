@@ -242,6 +242,11 @@ impl fmt::Debug for Runtime {
 
 #[track_caller]
 pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
+    assert!(
+        !shared.rests_here() || shared.is_closing(),
+        "`block_on` was called with the handle of this thread's event loop, which does not run while the thread waits: give the future to \
+         `EventLoop::run_until_complete` instead"
+    );
     if current::is_driving() {
         assert!(
             current::with_worker(|worker| worker.is_some_and(Worker::can_lend)),

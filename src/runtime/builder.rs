@@ -214,7 +214,7 @@ impl Builder {
     /// # Errors
     ///
     /// `InvalidInput` for a number of workers, set here or in `EDDIES_WORKERS`, that is zero, more than 4096 or no number, and for no blocking
-    /// threads, or an `EDDIES_SLOW_POLL` that is no time; with a [`VirtualTimeRefused`] inside for virtual time with more than one loop; else what the operating system says when it has no more threads or file descriptors.
+    /// threads, a thread's name with a NUL, or an `EDDIES_SLOW_POLL` that is no time; with a [`VirtualTimeRefused`] inside for virtual time with more than one loop; else what the operating system says when it has no more threads or file descriptors.
     pub fn build(self) -> io::Result<Runtime> {
         Runtime::start(Shared::new(self.into_settings()?))
     }
@@ -260,6 +260,9 @@ impl Builder {
         if self.virtual_time && (workers, spare_workers) != (1, 0) {
             let refused = VirtualTimeRefused { workers, spare_workers };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, refused));
+        }
+        if self.thread_name.contains('\0') {
+            return Err(invalid(format!("a thread's name has no NUL in it, as {:?} has", self.thread_name)));
         }
         if self.blocking_threads == 0 {
             return Err(invalid("the blocking pool needs at least one thread".to_owned()));

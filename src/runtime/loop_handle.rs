@@ -98,7 +98,8 @@ impl LoopHandle {
     ///
     /// # Panics
     ///
-    /// As [`Runtime::block_on`](crate::Runtime::block_on).
+    /// As [`Runtime::block_on`](crate::Runtime::block_on); and on the thread of an [`EventLoop`](crate::EventLoop) whose handle it is, which nobody
+    /// would run meanwhile.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         super::block_on(&self.shared, future)

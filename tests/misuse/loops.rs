@@ -112,8 +112,8 @@ fn entered_a_loop_that_was_gone_and_waited_there() {
     ends(|| {
         let handle = closed().handle();
         let _inside = handle.enter();
-        let message = panic_of(|| EventLoop::new().unwrap().handle().block_on(async { handle.block_on(async {}) }));
-        says(message, &["`.await`"]);
+        let message = EventLoop::new().unwrap().run_until_complete(async { panic_of(|| handle.block_on(async {})) });
+        says(message.unwrap(), &["`.await`"]);
         let message = panic_of(|| handle.block_on(eddies::sleep(Duration::from_secs(3600))));
         says(message, &["has shut down", "would never fire"]);
         let socket = handle.block_on(eddies::net::UdpSocket::bind("127.0.0.1:0")).unwrap();
@@ -238,6 +238,16 @@ fn ran_a_loop_for_a_future_of_another_loop_that_does_not_run() {
         assert_eq!(task.state(), TaskState::Pending);
         assert_eq!(other.run_until_complete(&task).unwrap().unwrap(), 7);
         assert_eq!(event_loop.run_until_complete(&task).unwrap().unwrap(), 7, "what is done can be read by everybody");
+    });
+}
+
+#[test]
+fn blocked_on_the_handle_of_ones_own_loop() {
+    ends(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let message = panic_of(|| event_loop.handle().block_on(eddies::sleep(Duration::from_millis(1))));
+        says(message, &["this thread's event loop", "does not run", "`EventLoop::run_until_complete` instead"]);
+        assert_eq!(event_loop.run_until_complete(eddies::sleep(Duration::from_millis(1))), Ok(()));
     });
 }
 

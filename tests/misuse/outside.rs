@@ -128,6 +128,7 @@ fn built_a_runtime_of_nothing() {
         says(Runtime::builder().workers(0).build().unwrap_err(), &["1 to 4096 workers, not 0"]);
         says(Runtime::builder().workers(1_000_000).build().unwrap_err(), &["1 to 4096 workers, not 1000000"]);
         says(Runtime::builder().blocking_threads(0).build().unwrap_err(), &["at least one thread"]);
+        says(Runtime::builder().thread_name("a\0b").build().unwrap_err(), &["a thread's name has no NUL", "a\\0b"]);
         says(panic_of(|| eddies::interval(Duration::ZERO)), &["the period of an interval must not be zero"]);
     });
 }
