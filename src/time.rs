@@ -2,7 +2,8 @@
 //!
 //! Time is [`std::time::Instant`]. The resolution is one millisecond: nothing here is ever early, and a loop that is not busy is about one
 //! millisecond late. Each event loop keeps the timers of the tasks that first waited on it. A task that has moved to another worker since
-//! still waits through its first loop's timers, and where that loop is held up by a long poll, another one fires them.
+//! still waits through its first loop's timers, and where that loop is held up by a long poll, another one fires them. One that is polled in
+//! another runtime moves there.
 //!
 //! A timer costs nothing before it has to wait: making a [`Sleep`] registers nothing, and a [`timeout`] around a future that is ready at
 //! once does not even read the clock. Dropping a timer takes it out at once, from whatever thread.
@@ -235,6 +236,10 @@ impl Sleep {
 
     /// Polls without regard to the budget. `now` is the clock, where the caller has just read it.
     fn poll_elapsed(&mut self, cx: &mut Context<'_>, now: Option<Instant>) -> Poll<()> {
+        if let Some(armed) = self.armed.take_if(|armed| current::is_elsewhere(&armed.home)) {
+            // The runtime that it waited in may rest for as long as this one runs.
+            drop(armed.home.timers.cancel(armed.key));
+        }
         if let Some(armed) = &self.armed {
             match armed.home.timers.poll(armed.key, cx.waker()) {
                 Polled::Waiting => return Poll::Pending,

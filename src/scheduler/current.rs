@@ -97,6 +97,11 @@ pub(crate) fn note_io() {
     }
 }
 
+/// Whether this thread is a worker of another runtime than the one that `home` is a loop of.
+pub(crate) fn is_elsewhere(home: &LoopShared) -> bool {
+    with_worker(|worker| worker.is_some_and(|worker| !worker.is_of(&home.shared)))
+}
+
 /// Calls `f` with the clock of the runtime this thread is inside of.
 pub(crate) fn with_clock<R>(f: impl FnOnce(Option<&Clock>) -> R) -> R {
     with(|place| match place {

@@ -47,9 +47,7 @@ impl LoopShared {
     /// Whether this thread drives a loop, and `task` is one of another loop that [rests here](Shared::rests_here). A job of the blocking pool is
     /// no such task: it needs no loop.
     pub(crate) fn never_runs(&self, task: &TaskHandle) -> bool {
-        let is_at_home = current::with_worker(|worker| worker.is_some_and(|worker| worker.is_of(&self.shared)));
-        !is_at_home
-            && current::is_driving()
+        current::is_elsewhere(self)
             && self.runtime().is_some_and(|shared| shared.rests_here() && shared.tasks().contains(task))
     }
 }

@@ -156,3 +156,19 @@ fn set_a_runtime_up_with_times_of_centuries() {
         assert_eq!(event_loop.run_until_complete(async { 1 }), Ok(1));
     });
 }
+
+#[test]
+fn took_a_sleep_from_one_loop_to_another() {
+    ends(|| {
+        let (one, two) = (EventLoop::new().unwrap(), EventLoop::new().unwrap());
+        let mut nap = Box::pin(sleep(Duration::from_millis(5)));
+        let impatient = timeout(Duration::from_millis(1), nap.as_mut());
+        assert!(one.run_until_complete(impatient).unwrap().is_err());
+        // The first loop rests, and would never wake it.
+        assert_eq!(two.run_until_complete(nap.as_mut()), Ok(()));
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        nap.as_mut().reset(Instant::now() + Duration::from_millis(5));
+        assert!(two.run_until_complete(timeout(Duration::from_millis(1), nap.as_mut())).unwrap().is_err());
+        runtime.block_on(nap);
+    });
+}
