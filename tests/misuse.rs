@@ -25,6 +25,8 @@ mod tasks;
 mod times;
 #[path = "misuse/variables.rs"]
 mod variables;
+#[path = "misuse/waits.rs"]
+mod waits;
 
 /// Runs `misuse` on a thread of its own, and fails when it hangs.
 #[track_caller]

@@ -70,7 +70,6 @@ pub(super) type Answer<T> = Result<T, FutureError>;
 ///     assert_eq!(format!("{future:?}"), r#"<Future finished result="Done!">"#);
 /// });
 /// ```
-#[must_use = "its error is reported when it is dropped unread"]
 pub struct LoopFuture<T> {
     cell: Arc<FutureCell<T>>,
 }

@@ -27,7 +27,8 @@ impl EventLoop {
 
     /// Spawns a task on the loop; see [`spawn`](crate::spawn). It begins to run in the next iteration, not before.
     ///
-    /// Dropping the future detaches the task. One that is only to be awaited once, or whose output cannot be shared, costs less as
+    /// Dropping the future detaches the task, which runs on: `event_loop.create_task(work())?;` is enough for one that nobody awaits, and an error that
+    /// it ends with is reported. One that is only to be awaited once, or whose output cannot be shared, costs less as
     /// `event_loop.handle().spawn(..)`.
     ///
     /// # Errors
