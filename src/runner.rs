@@ -19,14 +19,15 @@ use std::io;
 use std::panic::{Location, resume_unwind};
 use std::rc::Rc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Context;
-use crate::error::{LoopClosed, LoopRunning, RunError, TaskError};
+use crate::error::{LoopClosed, LoopRunning, RunError, StillRunning, TaskError};
 use crate::event_loop::EventLoop;
 use crate::policy;
 use crate::signal::CtrlC;
 use crate::spawn::yield_now;
+use crate::sync::oneshot;
 use crate::time::sleep;
 
 /// How long the close of a [`Runner`] waits for jobs on the blocking pool: asyncio's.
@@ -114,6 +115,31 @@ impl EventLoop {
                 if look < 8 { yield_now().await } else { sleep(Duration::from_millis(1)).await }
             }
         })
+    }
+}
+
+impl EventLoop {
+    /// As [`shutdown_default_executor`](EventLoop::shutdown_default_executor), and runs the loop meanwhile, where it can be run: a job may wait for a
+    /// callback or a task.
+    fn outlast_executor(&self, timeout: Duration) -> Result<(), StillRunning> {
+        let began = Instant::now();
+        if self.shutdown_default_executor(Duration::ZERO).is_ok() {
+            return Ok(());
+        }
+        let handle = self.handle();
+        let (tell, hear) = oneshot();
+        let wait = move || {
+            // What still runs is named below.
+            let _ = handle.shared().blocking.shutdown(began.checked_add(timeout));
+            let _ = tell.send(());
+        };
+        if thread::Builder::new().name("eddies-executor-end".to_owned()).spawn(wait).is_ok() {
+            // An interrupt leaves it at once; and then, as where another loop runs on this thread, there is only blocking left.
+            if matches!(self.run_until_complete(hear), Ok(Ok(())) | Err(RunError::Interrupted)) {
+                return self.shutdown_default_executor(Duration::ZERO);
+            }
+        }
+        self.shutdown_default_executor(timeout.saturating_sub(began.elapsed()))
     }
 }
 
@@ -225,7 +251,8 @@ impl Runner {
         }
     }
 
-    /// [Drains](EventLoop::drain) the loop, for as long as the builder's `shutdown_timeout` says, waits for the jobs on the blocking pool, and closes the loop. A second call does nothing.
+    /// [Drains](EventLoop::drain) the loop, for as long as the builder's `shutdown_timeout` says, waits for the jobs on the blocking pool, and
+    /// closes the loop. A job may need the loop to end: it runs while they are waited for. A second call does nothing.
     ///
     /// Jobs that still run after five minutes are named to the exception handler and left to themselves.
     ///
@@ -241,7 +268,7 @@ impl Runner {
         }
         // An interrupt leaves the rest to the close; so does a loop that runs on this thread, which this one then cannot.
         let _ = self.event_loop.drain(self.event_loop.shutdown_timeout());
-        if let Err(still) = self.event_loop.shutdown_default_executor(EXECUTOR_TIMEOUT) {
+        if let Err(still) = self.event_loop.outlast_executor(EXECUTOR_TIMEOUT) {
             self.event_loop.call_exception_handler(&crate::report::Exception::custom(still.to_string()));
         }
         if self.is_set.replace(false) {

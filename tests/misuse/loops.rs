@@ -294,6 +294,26 @@ fn kept_a_future_whose_loop_was_closed_and_awaited_it() {
 }
 
 #[test]
+fn closed_a_runner_while_a_job_waited_for_its_loop() {
+    ends(|| {
+        let runner = Runner::new().unwrap();
+        let handle = runner.get_loop().handle();
+        let (begins, has_begun) = std::sync::mpsc::channel();
+        let job = runner.get_loop().run_in_executor(move || {
+            begins.send(()).unwrap();
+            // The close waits for this job by the time the pool takes no other.
+            while handle.try_spawn_blocking(|| ()).is_ok() {
+                std::thread::yield_now();
+            }
+            handle.run_coroutine_threadsafe(async { 7 }).unwrap().wait().unwrap()
+        });
+        has_begun.recv().unwrap();
+        runner.close().unwrap();
+        assert_eq!(job.unwrap().result().unwrap(), 7);
+    });
+}
+
+#[test]
 fn shut_the_runtime_down_from_inside_of_a_task() {
     ends(|| {
         for workers in [1, 3] {

@@ -87,7 +87,7 @@ fn used_a_queue_after_its_shutdown() {
             queue.shutdown(false);
             assert!(getter.await.unwrap().is_err());
             let refused = queue.put(7).await.unwrap_err();
-            says(&refused, &["shut down"]);
+            says(refused, &["shut down"]);
             assert_eq!(refused.0, 7, "the item comes back");
         });
     });
