@@ -171,7 +171,7 @@ impl EventLoop {
             let worker = worker?;
             let running = RUNNING.try_with(|running| running.borrow().clone()).ok().flatten();
             // A forked child has a copy of the thread, but not the loop.
-            if worker.shared().process != std::process::id() {
+            if worker.shared().is_of_parent() {
                 return None;
             }
             Some(running.filter(|running| worker.sits_in(&running.cell.home)).unwrap_or_else(|| {

@@ -36,6 +36,9 @@ use crate::task::Task;
 /// [`shutdown`](Runtime::shutdown) does, waiting at most the builder's `shutdown_timeout`; what still ran then is reported to the exception
 /// handler. Dropped inside of async code it does not wait: the shutdown goes on in the background.
 ///
+/// A process that forks without `exec` leaves the runtime's threads behind: the child cannot block on it, and dropping it there does nothing. A
+/// new runtime works there as anywhere.
+///
 /// ```
 /// let runtime = eddies::Runtime::builder().workers(2).build()?;
 /// let answer = runtime.block_on(async { eddies::spawn(async { 42 }).await });
@@ -92,7 +95,7 @@ impl Runtime {
     /// # Panics
     ///
     /// Inside of async code on a thread whose work nobody could take over: in a runtime of one worker, and in a `block_on` that has no loop of its
-    /// own. A panic of the future itself passes through.
+    /// own. In a forked child, which has the runtime's memory and not its threads. A panic of the future itself passes through.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         block_on(&self.shared, future)
@@ -134,6 +137,11 @@ impl Runtime {
     }
 
     fn end(&self, timeout: Duration) -> Result<(), StillRunning> {
+        if self.shared.is_of_parent() {
+            // Its threads are not here to be waited for, its tasks are the parent's to end, and its epoll instances the parent still uses.
+            std::mem::forget(self.shared.clone());
+            return Ok(());
+        }
         let began = Instant::now();
         self.shared.begin_shutdown();
         // Whoever holds seat 0 (the stand-in) runs its loop to the end; an empty seat is filled once more, if anything lives.
@@ -246,6 +254,11 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
         !shared.rests_here() || shared.is_closing(),
         "`block_on` was called with the handle of this thread's event loop, which does not run while the thread waits: give the future to \
          `EventLoop::run_until_complete` instead"
+    );
+    assert!(
+        !shared.is_of_parent(),
+        "`block_on` was called in a forked child of the process that made this runtime, whose threads are not here: make a runtime of its own \
+         after the fork, or `exec`"
     );
     if current::is_driving() {
         assert!(

@@ -113,7 +113,7 @@ pub(crate) struct Shared {
     pub(crate) seats: Seats,
     pub(crate) settings: Settings,
     /// The process that made it: a forked child must not use it. Never changes.
-    pub(crate) process: u32,
+    process: u32,
     /// The thread whose event loop it is, if it is one's. Set by that thread when it makes the loop, read by any.
     pub(crate) owner: OnceLock<ThreadId>,
     /// Set once, when the shutdown begins; read by workers that run out of work.
@@ -310,6 +310,11 @@ impl Shared {
         });
         shared.monitor.watch(Arc::downgrade(&shared));
         shared
+    }
+
+    /// Whether this process is a forked child of the one that made the runtime: the threads are not here.
+    pub(crate) fn is_of_parent(&self) -> bool {
+        self.process != std::process::id()
     }
 
     /// The loop with this index.

@@ -1,4 +1,5 @@
 //! Operational failures that are of a whole process. Each test runs this program again; see `alone`.
+#![expect(unsafe_code, reason = "fork")]
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -88,6 +89,44 @@ fn numbers() -> Vec<i32> {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect()
+}
+
+/// Runs `body` in a forked child, and gives its exit code: 0 unless `body` panics.
+fn forked(body: impl FnOnce()) -> i32 {
+    // SAFETY: the child allocates, which the allocator of the system allows after a fork, and leaves without running any destructor.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let is_good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_ok();
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(i32::from(!is_good)) }
+    }
+    let mut status = 0;
+    // SAFETY: `status` outlives the call, and the child is this process's.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status), "{status}");
+    libc::WEXITSTATUS(status)
+}
+
+/// tokio #4301: a forked child has the runtime's memory and none of its threads. It is told so, and can make a runtime of its own.
+#[test]
+fn a_forked_child_is_refused_its_parents_runtime_and_makes_its_own() {
+    alone("processes::a_forked_child_is_refused_its_parents_runtime_and_makes_its_own", || {
+        let runtime = Runtime::builder().workers(2).build().unwrap();
+        let handle = runtime.handle();
+        runtime.block_on(async { spawn_blocking(|| ()).await.unwrap() });
+        let code = forked(|| {
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handle.block_on(async {})));
+            let text = *caught.unwrap_err().downcast::<&str>().unwrap();
+            assert!(text.contains("forked") && text.contains("runtime of its own"), "{text}");
+            // The copy of the parent's neither waits for threads that are not here nor touches what it shares with the parent.
+            drop(runtime);
+            let own = Runtime::builder().workers(2).build().unwrap();
+            assert_eq!(own.block_on(async { spawn(async { 42 }).await.unwrap() }), 42);
+            own.shutdown(Duration::from_secs(20)).unwrap();
+        });
+        assert_eq!(code, 0);
+    });
 }
 
 /// Signals come faster than anybody listens, and interrupt every wait in the kernel. They become few, and the last one is not lost.
