@@ -77,4 +77,6 @@ pub(crate) trait DequeStealer<T>: Send + Sync {
 }
 
 #[cfg(all(test, not(eddies_loom)))]
+mod histories;
+#[cfg(all(test, not(eddies_loom)))]
 mod stress;

@@ -506,3 +506,82 @@ fn dropping_a_registration_wakes_who_is_left() {
     drop(registration);
     assert_eq!(count.get(), 1);
 }
+
+#[test]
+fn a_duplicate_that_stays_open_sends_no_event_to_whoever_comes_next() {
+    // The kernel counts open files, not descriptors: closing one of two leaves the file in the set of the reactor, and its events keep the
+    // old token, unless it was taken out first (R4).
+    let reactor = reactor();
+    let mut reused = 0;
+    for round in 0..500 {
+        let (a, mut b) = pair();
+        let fd = a.as_raw_fd();
+        let duplicate = a.try_clone().unwrap();
+        let registration = reactor.register(fd).unwrap();
+        ready(&reactor, &registration, Direction::Write);
+        if round % 2 == 0 {
+            // An event that the kernel has queued when the registration goes.
+            b.write_all(b"x").unwrap();
+        }
+        drop(registration);
+        drop(a);
+        let (next, _other) = pair();
+        reused += usize::from(next.as_raw_fd() == fd);
+        let registration = reactor.register(next.as_raw_fd()).unwrap();
+        settle(&reactor);
+        let (reads, waker) = Count::waker();
+        assert!(poll(&registration, &waker, Direction::Read).is_pending());
+        b.write_all(b"y").unwrap();
+        assert_eq!(turn(&reactor, Duration::ZERO), 0, "the duplicate is in no set any more");
+        assert_eq!(reads.get(), 0);
+        drop(duplicate);
+    }
+    // Other tests open descriptors meanwhile.
+    assert!(reused > 50, "the number is mostly used again: {reused}");
+}
+
+#[test]
+fn a_refused_connection_wakes_the_writer_with_its_error() {
+    let reactor = reactor();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let registration = reactor.register(socket.as_raw_fd()).unwrap();
+    // A socket that was never connected hangs up at once; that is not what is tested.
+    settle(&reactor);
+    clear(&registration, Direction::Write);
+    let (writes, waker) = Count::waker();
+    assert!(poll(&registration, &waker, Direction::Write).is_pending());
+    // On loopback the answer may come before the call returns.
+    drop(socket.connect(&address.into()));
+    while writes.get() == 0 {
+        assert!(turn(&reactor, LONG) > 0, "the refusal was never reported");
+    }
+    let event = ready(&reactor, &registration, Direction::Write);
+    assert!(event.readiness().intersects(Readiness::WRITE_CLOSED));
+    let error = socket.take_error().unwrap();
+    assert!(error.is_none_or(|error| error.kind() == io::ErrorKind::ConnectionRefused));
+}
+
+#[test]
+fn a_refused_datagram_wakes_the_reader_with_its_error() {
+    // The error comes without bytes, and either direction may be the one to report it.
+    let reactor = reactor();
+    let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.connect(dead).unwrap();
+    let registration = reactor.register(socket.as_raw_fd()).unwrap();
+    ready(&reactor, &registration, Direction::Write);
+    settle(&reactor);
+    let (reads, waker) = Count::waker();
+    assert!(poll(&registration, &waker, Direction::Read).is_pending());
+    socket.send(b"x").unwrap();
+    while reads.get() == 0 {
+        assert!(turn(&reactor, LONG) > 0, "the error was never reported");
+    }
+    let event = ready(&reactor, &registration, Direction::Read);
+    assert!(event.readiness().intersects(Readiness::ERROR));
+    assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "told once");
+}
