@@ -376,5 +376,23 @@ fn the_asyncio_table_is_complete_and_its_tests_exist() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// The names in backticks of `text` that look like a test's or a model's, and are neither in `sources`.
+fn tests_missing<'a>(text: &'a str, sources: &str) -> BTreeSet<&'a str> {
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let named = text.split('`').skip(1).step_by(2).filter(|name| is_name(name) && name.matches('_').count() > 1);
+    named.filter(|name| !sources.contains(&format!("fn {name}")) && !sources.contains(&format!("\"{name}\""))).collect()
+}
+
+#[test]
+fn the_tests_that_the_page_on_correctness_names_exist() {
+    let text = fs::read_to_string(root().join("docs/CORRECTNESS.md")).unwrap();
+    let sources: String =
+        ["src", "tests", "loom-tests"].into_iter().flat_map(rust_files).map(|(_, source)| source).collect();
+    let missing = tests_missing(&text, &sources);
+    assert!(missing.is_empty(), "docs/CORRECTNESS.md names tests that do not exist: {missing:?}");
+    let missing: BTreeSet<_> = files_named(&text).into_iter().filter(|name| !root().join(name).exists()).collect();
+    assert!(missing.is_empty(), "docs/CORRECTNESS.md names files that do not exist: {missing:?}");
+}
+
 #[path = "tidy/can_fail.rs"]
 mod can_fail;

@@ -124,6 +124,13 @@ fn names_in_backticks_are_written_out() {
 }
 
 #[test]
+fn a_test_that_is_named_and_not_there_is_found() {
+    let sources = "fn a_test_of_it() {}\ncheck(\"model_of_it_too\", 2);";
+    let missing = tests_missing("`a_test_of_it`, `model_of_it_too`, `not_a_test`, `src/task.rs`, `a_b`", sources);
+    assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["not_a_test"]);
+}
+
+#[test]
 fn literals_and_comments_are_no_code() {
     let text = "let a = r#\"unsafe \" // no\n\"#; b('\"', '\\'', 'c', x::<'a>()); /* unsafe /* b */\nunsafe */ d // e\n\"x\\\"y\" f";
     let source = Source::new("a.rs", text);
