@@ -180,7 +180,7 @@ fn intervals_reset_and_dropped_on_other_threads_while_they_fire() {
                 woken.fetch_add(1, SeqCst);
             });
             // Armed here, and reset and dropped on a thread of the pool, when or before or after the loop fires it.
-            assert!(interval.poll_tick(&mut Context::from_waker(&waker)).is_pending());
+            let _either = interval.poll_tick(&mut Context::from_waker(&waker));
             let leave = move || {
                 if round % 2 == 0 {
                     interval.reset_after(Duration::from_micros(500));
