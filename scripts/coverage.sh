@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 
 lcov="target/coverage.lcov"
 if [ "${1:-}" != report ]; then
+    # The examples are programs that tests start.
+    [ $# -gt 0 ] || set -- --tests --examples
     cargo llvm-cov --no-report -p eddies --features tls "$@"
     cargo llvm-cov report --lcov --output-path "$lcov"
 fi

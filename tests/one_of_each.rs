@@ -75,8 +75,8 @@ fn aborts_panics_handles_and_a_shutdown() {
         waits.abort();
         assert!(waits.await.unwrap_err().is_cancelled());
         assert!(sender.send(()).is_err());
-        let panics = spawn(async { std::panic::resume_unwind(Box::new("on purpose")) });
-        let error: eddies::TaskError = panics.await.map(|()| ()).unwrap_err();
+        let panics = spawn(async { panic!("on purpose") });
+        let error: eddies::TaskError = panics.await.unwrap_err();
         assert!(error.is_panic());
         for _ in 0..3 {
             drop(spawn(pending::<()>()));

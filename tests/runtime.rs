@@ -272,6 +272,27 @@ fn a_stuck_blocking_job_is_named_at_the_deadline() {
 }
 
 #[test]
+fn a_stuck_poll_is_named_at_the_deadline() {
+    let rt = runtime(3);
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let (started, is_started) = mpsc::channel();
+    let guarded = rt.handle();
+    let guard = guarded.enter();
+    let task = TaskBuilder::new().name("stuck poll").spawn(async move {
+        started.send(()).unwrap();
+        let _ = released.lock().unwrap().recv();
+    });
+    drop(guard);
+    is_started.recv().unwrap();
+    let still = rt.shutdown(Duration::from_millis(10)).unwrap_err();
+    assert!(still.what()[0].contains("`stuck poll`") && still.to_string().contains("tests/runtime.rs"), "{still}");
+    release.send(()).unwrap();
+    // Whatever it answered, its thread ends.
+    let _either = runtime(1).block_on(task);
+}
+
+#[test]
 fn abort_cancels_a_task_wherever_it_is() {
     on_each(|rt| {
         rt.block_on(async {

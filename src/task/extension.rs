@@ -84,3 +84,25 @@ impl Drop for ExtensionSlot {
         }
     }
 }
+
+#[cfg(all(test, not(eddies_loom)))]
+mod tests {
+    use super::*;
+    use crate::loom::thread;
+
+    #[test]
+    fn of_several_that_make_it_all_get_the_same() {
+        for _ in 0..if cfg!(miri) { 5 } else { 500 } {
+            let slot = ExtensionSlot::new(None);
+            let start = std::sync::Barrier::new(3);
+            let make = || {
+                start.wait();
+                ptr::from_ref(slot.get_or_make()).addr()
+            };
+            let made = thread::scope(|scope| {
+                [scope.spawn(make), scope.spawn(make), scope.spawn(make)].map(|t| t.join().unwrap())
+            });
+            assert_eq!(made, [made[0]; 3]);
+        }
+    }
+}

@@ -107,3 +107,35 @@ impl fmt::Debug for Runnable {
         write!(f, "Runnable({}, {:?})", header.label, header.state.load())
     }
 }
+
+#[cfg(all(test, not(eddies_loom)))]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::task::{Schedule, Spawn, TaskRef};
+
+    /// Ends what is woken.
+    #[derive(Clone)]
+    struct Nowhere;
+
+    impl Schedule for Nowhere {
+        fn schedule(&self, runnable: Runnable) {
+            drop(runnable);
+        }
+
+        fn release(&self, _: TaskRef) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_runnable_shows_its_task_and_cancels_it_when_it_is_dropped() {
+        let spawn = Spawn { name: Some("shown".to_owned()), ..Spawn::at(Location::caller()) };
+        let (runnable, task) = crate::task::spawn(async {}, Nowhere, spawn, false);
+        let text = format!("{runnable:?}");
+        assert!(text.contains("`shown`") && text.contains("scheduled join references=2"), "{text}");
+        drop(runnable);
+        assert!(task.is_finished());
+    }
+}
