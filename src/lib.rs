@@ -43,6 +43,7 @@ mod scheduler;
 mod scheduler {
     pub(crate) mod drowse;
     pub(crate) mod park;
+    pub(crate) mod rescue;
     pub(crate) mod signals;
     pub(crate) mod sleep;
 }

@@ -29,6 +29,7 @@ pub(crate) mod home;
 pub(crate) mod iteration;
 pub(crate) mod monitor;
 pub(crate) mod park;
+pub(crate) mod rescue;
 pub(crate) mod seat;
 pub(crate) mod signals;
 pub(crate) mod sleep;
@@ -60,6 +61,7 @@ use clock::Clock;
 use home::Job;
 use monitor::Monitor;
 use park::{Notice, Parker};
+use rescue::Rescue;
 use seat::Seats;
 use signals::Signals;
 use sleep::Sleep;
@@ -144,6 +146,11 @@ pub(crate) mod signal {
     pub(crate) const STOP: u32 = 32;
     /// An `EventLoop` is asked to end its run at once.
     pub(crate) const INTERRUPT: u32 = 64;
+    /// The monitor asks the loop, which runs and is not stalled, to help one that is: see [`LoopShared::rescue`](super::LoopShared).
+    pub(crate) const HELP: u32 = 128;
+
+    /// What concerns every loop, whoever runs it and for what.
+    pub(crate) const COMMON: u32 = TURN | CALLS | CLOSE | HELP;
 }
 
 /// One loop, as any thread may use it.
@@ -175,8 +182,8 @@ pub(crate) struct LoopShared {
     pub(crate) signals: Signals,
     /// Polls and turns the owner has made. Written by the owner alone, read by the monitor.
     pub(crate) progress: CachePadded<worker::Progress>,
-    /// A stalled loop that this one, while asleep, was asked to help: its index + 1, or 0. Written by the monitor, taken by the owner.
-    rescue: AtomicUsize,
+    /// A stalled loop that this one was asked to help. Written by the monitor and by who lends a loop, taken by the owner.
+    rescue: Rescue,
     /// Whether a thread is in the seat. Written by that thread, read by the monitor and by who places work from outside.
     is_occupied: AtomicBool,
     /// Whether the owner is in `block_in_place`. Written by the owner, read by the monitor, which takes it for stalled at once.
@@ -383,17 +390,23 @@ impl Shared {
         occupied.unwrap_or(&workers[start % count])
     }
 
-    /// The monitor asks one sleeping loop to help `stalled`. `false`: none sleeps.
+    /// Asks one sleeping loop to help `stalled`. `false`: none sleeps.
     pub(crate) fn send_rescuer(&self, stalled: usize) -> bool {
         for helper in self.in_use() {
             if helper.index != stalled && self.sleep.is_idle(helper.index) && self.sleep.claim(helper.index) {
-                // Ordering: Release pairs with the Acquire in `take_rescue`; the notice orders it too.
-                helper.rescue.store(stalled + 1, Release);
+                helper.rescue.ask(stalled);
                 helper.notify(Notice::Work);
                 return true;
             }
         }
         false
+    }
+
+    /// Asks loop `helper`, which runs and is not stalled, to help `stalled` between two of its polls: none sleeps that could.
+    pub(crate) fn ask_for_help(&self, helper: usize, stalled: usize) {
+        let helper = self.at(helper);
+        helper.rescue.ask(stalled);
+        helper.signal(signal::HELP);
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -577,7 +590,7 @@ impl LoopShared {
             parker: CachePadded::new(Parker::new()),
             signals: Signals::new(),
             progress: CachePadded::new(worker::Progress::new()),
-            rescue: AtomicUsize::new(0),
+            rescue: Rescue::new(),
             is_occupied: AtomicBool::new(false),
             is_lent: AtomicBool::new(false),
             main_location: Mutex::new(None),
@@ -590,15 +603,5 @@ impl LoopShared {
 
     pub(crate) fn main_location(&self) -> Option<&'static Location<'static>> {
         *self.main_location.lock()
-    }
-
-    /// The stalled loop this one was asked to help.
-    pub(crate) fn take_rescue(&self) -> Option<usize> {
-        // Ordering: Relaxed: a guess that saves the swap.
-        if self.rescue.load(Relaxed) == 0 {
-            return None;
-        }
-        // Ordering: Acquire pairs with the Release in `send_rescuer`.
-        self.rescue.swap(0, Acquire).checked_sub(1)
     }
 }

@@ -6,13 +6,16 @@
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use eddies::net::{Interest, TcpListener, TcpStream};
-use eddies::{LoopHandle, Runtime, spawn, spawn_blocking};
+use eddies::{LoopHandle, Runtime, Task, spawn, spawn_blocking};
+use futures_util::io::AsyncReadExt;
 
 /// Far beyond any delay that a loaded machine brings; only a service that never comes lasts as long.
 const NEVER: Duration = Duration::from_secs(20);
@@ -145,4 +148,80 @@ fn a_spawn_from_outside_does_not_wait_for_a_stalled_loop() {
             eddies::yield_now().await;
         }
     });
+}
+
+// ---- with a peer that is never idle ----------------------------------------------------------------------------------------------
+
+/// A task that yields for ever. Told when it runs on another thread than the caller's, which holds its own meanwhile: then that thread's loop is
+/// one that runs, and never looks for work.
+fn keep_the_peer_busy(is_over: &Arc<AtomicBool>) -> Task<()> {
+    let (tell, elsewhere) = mpsc::channel();
+    let (here, is_over) = (thread::current().id(), is_over.clone());
+    let hog = spawn(async move {
+        let mut tell = Some(tell);
+        while !is_over.load(SeqCst) {
+            if let Some(tell) = tell.take_if(|_| thread::current().id() != here) {
+                tell.send(()).unwrap();
+            }
+            eddies::yield_now().await;
+        }
+    });
+    elsewhere.recv_timeout(NEVER).unwrap();
+    hog
+}
+
+/// Blocks a loop with work of every kind in it, in `block`, while its only peer is busy for ever.
+fn beside_a_busy_peer(block: impl Fn(&Receiver<thread::ThreadId>)) {
+    // No spare worker that could come to help, should the peer seem stalled on a busy machine.
+    Runtime::builder().workers(2).spare_workers(0).build().unwrap().block_on(async {
+        for _ in 0..5 {
+            let is_over = Arc::new(AtomicBool::new(false));
+            let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            let mut stream = eddies::net::UnixStream::from_std(ours).unwrap();
+            begin_to_wait(stream.ready(Interest::READABLE)).await;
+            let mut sleep = eddies::sleep(Duration::from_millis(5));
+            begin_to_wait(&mut sleep).await;
+            let (tell, served) = mpsc::channel();
+            let of_reader = tell.clone();
+            let reader = spawn(async move {
+                stream.read_exact(&mut [0]).await.unwrap();
+                of_reader.send(thread::current().id()).unwrap();
+            });
+            let of_sleeper = tell.clone();
+            let sleeper = spawn(async move {
+                sleep.await;
+                of_sleeper.send(thread::current().id()).unwrap();
+            });
+            // Both wait, for their loop's reactor and timers.
+            eddies::yield_now().await;
+            let hog = keep_the_peer_busy(&is_over);
+            theirs.write_all(&[7]).unwrap();
+            let handle = LoopHandle::current();
+            let of_outside = tell.clone();
+            let outside = thread::spawn(move || spawn_for_each_loop(&handle, &of_outside));
+            // One for the run-next slot, two for the deque.
+            for _ in 0..3 {
+                let tell = tell.clone();
+                drop(spawn(async move { tell.send(thread::current().id()).unwrap() }));
+            }
+            for _ in 0..7 {
+                block(&served);
+            }
+            is_over.store(true, SeqCst);
+            outside.join().unwrap();
+            for task in [hog, reader, sleeper] {
+                task.await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stalled_loops_work_does_not_wait_until_a_busy_peer_is_idle() {
+    beside_a_busy_peer(|served| _ = block_until(served));
+}
+
+#[test]
+fn a_lent_loops_work_does_not_wait_until_a_busy_peer_is_idle() {
+    beside_a_busy_peer(|served| _ = eddies::block_in_place(|| block_until(served)));
 }

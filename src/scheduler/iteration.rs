@@ -141,7 +141,7 @@ impl Worker {
 
     fn take_signals(&self) -> u32 {
         let signals = self.home().signals.take();
-        if signals & (signal::TURN | signal::CALLS | signal::CLOSE) != 0 {
+        if signals & signal::COMMON != 0 {
             self.serve_signals(signals);
         }
         signals

@@ -3,9 +3,10 @@
 //! It sleeps while every loop does. While any runs it looks at all of them once a millisecond ([`TICK`]):
 //!
 //! - a loop that made no poll and no turn since the last look is *stalled*: a sleeping peer is sent to take over its ready I/O, its due timers
-//!   and its queued tasks (`Worker::rescue`), again at each tick for as long as the stall lasts. Where more loops are stalled than peers
-//!   sleep, the monitor itself asks the reactors and timers of those that are left, and begins each look with another loop, so that the same
-//!   few do not get every helper;
+//!   and its queued tasks (`Worker::rescue`), again at each tick for as long as the stall lasts. Where none sleeps, one that runs and is not
+//!   stalled is asked to do that between two of its polls (the signal HELP): it may never run out of tasks of its own, and so never look for
+//!   others. Where none is left either, the monitor itself asks the stalled loop's reactor and timers. It begins each look with another loop, so that
+//!   the same few do not get every helper;
 //! - a loop that polls but did not turn its reactor is told to (the signal TURN), which bounds the delay of I/O behind tasks that suddenly
 //!   became long without a clock on the poll path;
 //! - a poll that lasts longer than the threshold is *slow*: it is reported once, with the task's name and the place of its spawn. The worker
@@ -166,6 +167,9 @@ struct Watch {
     suppressed: u64,
     /// The place in the list of loops at which the last look began.
     first: usize,
+    /// In this look: the loops that are stalled and got no sleeper's help, and those that run and are not stalled. Kept to reuse their memory.
+    helpless: Vec<usize>,
+    busy: Vec<usize>,
     /// Collected from stalled loops; kept to reuse its memory.
     wakers: Vec<Waker>,
 }
@@ -184,7 +188,15 @@ struct Seen {
 
 impl Watch {
     fn new() -> Self {
-        Watch { seen: Vec::new(), reports: (Instant::now(), 0), suppressed: 0, first: 0, wakers: Vec::new() }
+        Watch {
+            seen: Vec::new(),
+            reports: (Instant::now(), 0),
+            suppressed: 0,
+            first: 0,
+            helpless: Vec::new(),
+            busy: Vec::new(),
+            wakers: Vec::new(),
+        }
     }
 
     /// One look at everything. Whether anything ran.
@@ -201,7 +213,11 @@ impl Watch {
                 let (is_running, is_stalled) = self.look_at(shared, each, now, is_first);
                 running += u32::from(is_running);
                 stalled += u32::from(is_stalled);
+                if is_running && !is_stalled {
+                    self.busy.push(each.index);
+                }
             }
+            self.find_help(shared, now);
             if stalled > 0 && stalled == running && !shared.sleep.has_idle() {
                 self.take_over(shared, now);
             }
@@ -241,7 +257,7 @@ impl Watch {
             && (has_waiting || !each.next.is_empty() || each.has_stealable())
             && !shared.send_rescuer(each.index)
         {
-            self.serve(each, now);
+            self.helpless.push(each.index);
         }
         if let Some(threshold) = shared.settings.slow_poll
             && is_stalled
@@ -254,8 +270,23 @@ impl Watch {
         (true, is_stalled)
     }
 
-    /// Asks a loop's reactor and timers who is to be woken, in place of a peer: none sleeps that could be sent. The tasks go to inboxes, where
-    /// every running loop finds them.
+    /// Divides the stalled loops that no sleeper could be sent to among those that run, or serves them from here.
+    fn find_help(&mut self, shared: &Arc<Shared>, now: Instant) {
+        let (mut helpless, mut busy) = (std::mem::take(&mut self.helpless), std::mem::take(&mut self.busy));
+        for (turn, &stalled) in helpless.iter().enumerate() {
+            // Each helper has one word for this. Of more stalled loops than helpers the others come first at one of the next looks.
+            match busy.get(turn) {
+                Some(&helper) => shared.ask_for_help(helper, stalled),
+                None => self.serve(shared.at(stalled), now),
+            }
+        }
+        helpless.clear();
+        busy.clear();
+        (self.helpless, self.busy) = (helpless, busy);
+    }
+
+    /// Asks a loop's reactor and timers who is to be woken, in place of a peer: there is none that could. The tasks go to inboxes, where whoever
+    /// searches, or is asked for help, finds them.
     fn serve(&mut self, each: &LoopShared, now: Instant) {
         if each.clock.is_virtual() {
             // No other loop could run what is woken; and the owner, which looks at its reactor before it lets time pass, must not find

@@ -48,6 +48,9 @@ const EAGER_DEPTH_MAX: u32 = 16;
 /// Most tasks taken from a peer at once.
 const STEAL_MAX: usize = 32;
 
+/// How often a loop steals from one that it was asked to help beside its own work: the monitor asks again if there is more.
+const HELP_STEALS: usize = 16;
+
 /// How often a busy loop looks at its reactor, its timers and its inbox.
 const CHECK_PERIOD: Duration = Duration::from_micros(100);
 
@@ -197,7 +200,7 @@ impl Worker {
         loop {
             let signals = self.home.signals.take();
             if signals != 0 {
-                if signals & (signal::TURN | signal::CALLS | signal::CLOSE) != 0 {
+                if signals & signal::COMMON != 0 {
                     self.serve_signals(signals);
                 }
                 if signals & signal::MAIN != 0 {
@@ -222,6 +225,9 @@ impl Worker {
         }
         if signals & signal::CALLS != 0 {
             self.calls.fire(&mut self.pinned.borrow_mut());
+        }
+        if signals & signal::HELP != 0 {
+            self.help();
         }
         if signals & signal::CLOSE != 0 && self.shared.is_closing() {
             self.calls.clear(&mut self.pinned.borrow_mut());
@@ -515,6 +521,23 @@ impl Worker {
         }
     }
 
+    /// Helps a stalled loop between two polls of the own tasks. A worker that always has something to run never searches, so what is queued there
+    /// is fetched too.
+    fn help(&self) {
+        let Some(stalled) = self.home.rescue.take().filter(|&stalled| stalled != self.home.index) else { return };
+        let stalled = self.shared.at(stalled);
+        self.rescue(stalled);
+        for _ in 0..HELP_STEALS {
+            match stalled.stealer.steal_into(self.deque(), STEAL_MAX) {
+                Stolen::Taken(runnable) => self.take_first(runnable),
+                Stolen::Retry => {}
+                Stolen::Empty => break,
+            }
+        }
+        self.drain_inbox(stalled);
+        self.publish_surplus();
+    }
+
     // ---- searching and sleeping ------------------------------------------------------------------------------------------------
 
     pub(super) fn search_or_sleep(&self) {
@@ -562,10 +585,7 @@ impl Worker {
             if !victim.stealer.is_empty()
                 && let Stolen::Taken(runnable) = victim.stealer.steal_into(self.deque(), STEAL_MAX)
             {
-                // The oldest comes first, and it came out first: it goes where it is taken from next.
-                if let Err(runnable) = self.home.next.fill(runnable) {
-                    self.deque().push(runnable);
-                }
+                self.take_first(runnable);
                 return true;
             }
             if self.drain_inbox(victim) {
@@ -573,6 +593,13 @@ impl Worker {
             }
         }
         false
+    }
+
+    /// What was stolen first is the oldest: it goes where it is taken from next, if that place is free.
+    fn take_first(&self, runnable: Runnable) {
+        if let Err(runnable) = self.home.next.fill(runnable) {
+            self.deque().push(runnable);
+        }
     }
 
     /// Gives the token back and looks once more (S-b), so that what was published while this thread held it has a searcher.
@@ -607,7 +634,7 @@ impl Worker {
         };
         if self.shared.is_watched() {
             self.shared.monitor.stir();
-            if let Some(stalled) = self.home.take_rescue() {
+            if let Some(stalled) = self.home.rescue.take() {
                 self.rescue(self.shared.at(stalled));
             }
         }
