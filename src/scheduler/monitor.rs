@@ -128,7 +128,11 @@ impl Monitor {
         let mut watch = Watch::new();
         let mut quiet = 0;
         while let Some(shared) = watched.upgrade() {
-            quiet = if watch.look(&shared) { 0 } else { quiet + 1 };
+            let look = watch.look(&shared);
+            if look.wants_spare {
+                shared.start_spare();
+            }
+            quiet = if look.is_active { 0 } else { quiet + 1 };
             let sleeps = quiet >= QUIET_TICKS && self.drowse.fall_asleep(|| is_active(&shared));
             drop(shared);
             if !self.drowse.pause((!sleeps).then_some(TICK)) {
@@ -158,8 +162,16 @@ const SPARE_IDLE_TICKS: u32 = 50;
 /// Most slow polls reported in one second.
 const REPORTS_MAX: u32 = 8;
 
+/// What came of one look.
+pub(super) struct Look {
+    /// Anything ran, or needs eyes for another reason.
+    pub(super) is_active: bool,
+    /// Every loop that runs is stalled, and work waits.
+    pub(super) wants_spare: bool,
+}
+
 /// What the monitor remembers from one look to the next. Its thread's own.
-struct Watch {
+pub(super) struct Watch {
     /// One for each loop; empty before the first look.
     seen: Vec<Seen>,
     /// The second in which reports were last made, how many, and how many were held back since the last.
@@ -187,7 +199,7 @@ struct Seen {
 }
 
 impl Watch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Watch {
             seen: Vec::new(),
             reports: (Instant::now(), 0),
@@ -199,8 +211,9 @@ impl Watch {
         }
     }
 
-    /// One look at everything. Whether anything ran.
-    fn look(&mut self, shared: &Arc<Shared>) -> bool {
+    /// One look at everything.
+    pub(super) fn look(&mut self, shared: &Arc<Shared>) -> Look {
+        let mut wants_spare = false;
         if shared.is_watched() {
             let now = Instant::now();
             let is_first = self.seen.is_empty();
@@ -219,13 +232,13 @@ impl Watch {
             }
             self.find_help(shared, now);
             if stalled > 0 && stalled == running && !shared.sleep.has_idle() {
-                self.take_over(shared, now);
+                wants_spare = self.take_over(shared, now);
             }
         }
         if shared.blocking.needs_attention() {
             shared.blocking.grow_if_stalled(Instant::now());
         }
-        is_active(shared)
+        Look { is_active: is_active(shared), wants_spare }
     }
 
     /// One look at one loop: what it needs, given what it had done at the last look. Whether it runs, and whether it is stalled.
@@ -302,14 +315,13 @@ impl Watch {
         }
     }
 
-    /// Every loop that runs is stalled, and none sleeps: the monitor itself serves the reactors and timers of all; and if there is work in any queue then, a spare worker is started for it.
-    fn take_over(&mut self, shared: &Arc<Shared>, now: Instant) {
+    /// Every loop that runs is stalled, and none sleeps: the monitor itself serves the reactors and timers of all. Whether there is work in any queue
+    /// then, which a spare worker is to be started for.
+    fn take_over(&mut self, shared: &Shared, now: Instant) -> bool {
         for each in shared.workers() {
             self.serve(each, now);
         }
-        if shared.in_use().iter().any(|each| each.has_stealable() || !each.next.is_empty()) {
-            shared.start_spare();
-        }
+        shared.in_use().iter().any(|each| each.has_stealable() || !each.next.is_empty())
     }
 
     fn report(&mut self, shared: &Arc<Shared>, each: &LoopShared, elapsed: Duration) {

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::worker::Worker;
-use super::{Shared, signal};
+use super::{LoopShared, Shared, signal};
 use crate::loom::thread::{self, Thread};
 use crate::loom::{Arc, Condvar, Mutex};
 use crate::queue::DefaultDeque;
@@ -189,13 +189,19 @@ impl Shared {
         }
     }
 
+    /// The loop of one more spare worker, if one is allowed, that a thread is now on its way to.
+    pub(super) fn admit_spare(&self) -> Option<Arc<LoopShared>> {
+        if self.is_closing() {
+            return None;
+        }
+        let spare = self.spares().iter().find(|spare| spare.try_occupy())?;
+        self.put_to_use(spare.index);
+        Some(spare.clone())
+    }
+
     /// Starts a spare worker, if one more is allowed: every loop that runs is stalled, or lent, and work waits.
     pub(crate) fn start_spare(self: &Arc<Self>) {
-        if self.is_closing() {
-            return;
-        }
-        let Some(spare) = self.spares().iter().find(|spare| spare.try_occupy()).cloned() else { return };
-        self.put_to_use(spare.index);
+        let Some(spare) = self.admit_spare() else { return };
         let (shared, name) =
             (self.clone(), format!("{}-spare-{}", self.settings.thread_name, spare.index - self.settings.workers));
         let home = spare.clone();

@@ -272,17 +272,30 @@ impl Worker {
 
     /// Has the peers take over this loop's work until the guard is dropped.
     pub(crate) fn lend(&self) -> Lent<'_> {
+        let polled = self.begin_lending();
+        if !self.shared.send_rescuer(self.home.index) && self.shared.all_stalled() {
+            self.shared.start_spare();
+        }
+        self.shared.monitor.stir();
+        Lent { worker: self, polled }
+    }
+
+    /// Lays open what is queued here. What was being polled.
+    fn begin_lending(&self) -> Option<usize> {
         if let Some(runnable) = self.home.next.take() {
             self.deque().push(runnable);
         }
         let polled = self.home.progress.polled();
         self.home.progress.end_poll();
         self.home.set_lent(true);
-        if !self.shared.send_rescuer(self.home.index) && self.shared.all_stalled() {
-            self.shared.start_spare();
+        polled
+    }
+
+    fn end_lending(&self, polled: Option<usize>) {
+        self.home.set_lent(false);
+        if let Some(polled) = polled {
+            self.home.progress.begin_poll(polled);
         }
-        self.shared.monitor.stir();
-        Lent { worker: self, polled }
     }
 
     /// The loop that sockets, timers and tasks made here belong to: a spare worker's own is not there to stay.
@@ -541,9 +554,16 @@ impl Worker {
     // ---- searching and sleeping ------------------------------------------------------------------------------------------------
 
     pub(super) fn search_or_sleep(&self) {
+        if !self.search() {
+            self.sleep();
+        }
+    }
+
+    /// Looks for work in the inbox and at the peers; whether some came into the own queues.
+    fn search(&self) -> bool {
         if self.drain_inbox(&self.home) {
             self.publish_surplus();
-            return;
+            return true;
         }
         if self.shared.in_use().len() > 1 {
             let has_token = self.shared.sleep.begin_search();
@@ -553,11 +573,9 @@ impl Worker {
             } else if found {
                 self.publish_surplus();
             }
-            if found {
-                return;
-            }
+            return found;
         }
-        self.sleep();
+        false
     }
 
     /// Moves everything in a loop's inbox to the deque. The caller publishes: of all who filled the inbox only the first told anybody (I3),
@@ -627,6 +645,11 @@ impl Worker {
     fn sleep(&self) {
         self.shared.sleep.announce(self.home.index);
         let notice = if self.sees_work() { None } else { self.park() };
+        self.wake_up(notice);
+    }
+
+    /// The sleep is over, with a notice or without. Serves what ended it.
+    fn wake_up(&self, notice: Option<Notice>) {
         let notice = match notice {
             Some(notice) => notice,
             None if self.shared.sleep.retract(self.home.index) => Notice::Work,
@@ -799,11 +822,7 @@ pub(crate) struct Lent<'a> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let home = &self.worker.home;
-        home.set_lent(false);
-        if let Some(polled) = self.polled {
-            home.progress.begin_poll(polled);
-        }
+        self.worker.end_lending(self.polled);
     }
 }
 
@@ -833,5 +852,7 @@ pub(super) enum Origin {
     Pinned,
 }
 
+#[cfg(all(test, not(eddies_loom)))]
+mod simulation;
 #[cfg(all(test, not(eddies_loom)))]
 mod tests;

@@ -7,11 +7,11 @@ use crate::loom::Mutex;
 use crate::scheduler::Settings;
 use crate::task::Spawn;
 
-/// Two loops, no threads, a worker in loop 0.
-fn ring() -> (Arc<Shared>, Worker) {
-    let shared = Shared::new(Settings {
-        workers: 2,
-        spare_workers: 0,
+/// Nothing but loops.
+pub(super) fn settings(workers: usize, spare_workers: usize) -> Settings {
+    Settings {
+        workers,
+        spare_workers,
         thread_name: "ring".to_owned(),
         thread_stack_size: None,
         on_thread_start: None,
@@ -26,7 +26,12 @@ fn ring() -> (Arc<Shared>, Worker) {
         blocking_queue: None,
         blocking_keep_alive: Duration::ZERO,
         virtual_time: false,
-    });
+    }
+}
+
+/// Two loops, no threads, a worker in loop 0.
+fn ring() -> (Arc<Shared>, Worker) {
+    let shared = Shared::new(settings(2, 0));
     let seat = shared.seats.take(0).unwrap();
     let worker = Worker::new(shared.clone(), seat);
     (shared, worker)
