@@ -390,16 +390,16 @@ impl Shared {
         occupied.unwrap_or(&workers[start % count])
     }
 
-    /// Asks one sleeping loop to help `stalled`. `false`: none sleeps.
-    pub(crate) fn send_rescuer(&self, stalled: usize) -> bool {
+    /// Asks one sleeping loop to help `stalled`: which. `None`: none sleeps.
+    pub(crate) fn send_rescuer(&self, stalled: usize) -> Option<usize> {
         for helper in self.in_use() {
             if helper.index != stalled && self.sleep.is_idle(helper.index) && self.sleep.claim(helper.index) {
                 helper.rescue.ask(stalled);
                 helper.notify(Notice::Work);
-                return true;
+                return Some(helper.index);
             }
         }
-        false
+        None
     }
 
     /// Asks loop `helper`, which runs and is not stalled, to help `stalled` between two of its polls: none sleeps that could.

@@ -179,7 +179,9 @@ pub(super) struct Watch {
     suppressed: u64,
     /// The place in the list of loops at which the last look began.
     first: usize,
-    /// In this look: the loops that are stalled and got no sleeper's help, and those that run and are not stalled. Kept to reuse their memory.
+    /// In this look: the loops that slept and were sent to help, those that are stalled and got no sleeper's help, and those that run and are not
+    /// stalled. Kept to reuse their memory.
+    sent: Vec<usize>,
     helpless: Vec<usize>,
     busy: Vec<usize>,
     /// Collected from stalled loops; kept to reuse its memory.
@@ -205,6 +207,7 @@ impl Watch {
             reports: (Instant::now(), 0),
             suppressed: 0,
             first: 0,
+            sent: Vec::new(),
             helpless: Vec::new(),
             busy: Vec::new(),
             wakers: Vec::new(),
@@ -231,7 +234,10 @@ impl Watch {
                 }
             }
             self.find_help(shared, now);
-            if stalled > 0 && stalled == running && !shared.sleep.has_idle() {
+            // A sleeper that was just sent is on its way: if it does not get a CPU it counts as stalled at the next look.
+            let has_helper = !self.sent.is_empty() || shared.sleep.has_idle();
+            self.sent.clear();
+            if stalled > 0 && stalled == running && !has_helper {
                 wants_spare = self.take_over(shared, now);
             }
         }
@@ -250,7 +256,7 @@ impl Watch {
             self.seen[each.index] = Seen { progress, since: now, is_reported: false, idle_ticks: before.idle_ticks };
         }
         self.seen[each.index].idle_ticks = if has_polled { 0 } else { before.idle_ticks + 1 };
-        if !is_running(each, shared) {
+        if !is_running(each, shared) || self.sent.contains(&each.index) {
             let is_spare = each.index >= shared.settings.workers;
             if is_spare && each.is_occupied() && self.seen[each.index].idle_ticks >= SPARE_IDLE_TICKS {
                 self.seen[each.index].idle_ticks = 0;
@@ -266,11 +272,11 @@ impl Watch {
         if has_waiting || !each.inbox.is_empty() {
             each.signal(signal::TURN);
         }
-        if is_stalled
-            && (has_waiting || !each.next.is_empty() || each.has_stealable())
-            && !shared.send_rescuer(each.index)
-        {
-            self.helpless.push(each.index);
+        if is_stalled && (has_waiting || !each.next.is_empty() || each.has_stealable()) {
+            match shared.send_rescuer(each.index) {
+                Some(helper) => self.sent.push(helper),
+                None => self.helpless.push(each.index),
+            }
         }
         if let Some(threshold) = shared.settings.slow_poll
             && is_stalled

@@ -35,3 +35,7 @@ impl Rescue {
         self.0.swap(0, Acquire).checked_sub(1)
     }
 }
+
+#[cfg(all(test, eddies_loom))]
+#[path = "../../loom-tests/models/rescue.rs"]
+mod models;

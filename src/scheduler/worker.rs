@@ -273,7 +273,7 @@ impl Worker {
     /// Has the peers take over this loop's work until the guard is dropped.
     pub(crate) fn lend(&self) -> Lent<'_> {
         let polled = self.begin_lending();
-        if !self.shared.send_rescuer(self.home.index) && self.shared.all_stalled() {
+        if self.shared.send_rescuer(self.home.index).is_none() && self.shared.all_stalled() {
             self.shared.start_spare();
         }
         self.shared.monitor.stir();

@@ -11,6 +11,7 @@
 //! - whatever loops are *held* in a poll, or lent, if one other loop runs or one more spare worker may come, then every task that has a reason to be
 //!   polled is polled within [`PATIENCE`] rounds, in which each other loop makes a step and the monitor a look. Excepted are the tasks that are
 //!   being polled, and the local ones of held loops. In particular no task is runnable while every loop sleeps;
+//! - without the monitor, what lies in the deques and inboxes of held loops is stolen, if anybody is free to search;
 //! - no task is polled more often than it has had reasons, or after its end, and a local task only on its own loop;
 //! - spare workers go home when nothing is left for them; after a shutdown every loop's thread leaves, and nothing lives.
 //!
@@ -37,6 +38,9 @@ const SEEDS: u64 = 10_000;
 
 /// Rounds until which everything with a reason has been polled.
 const PATIENCE: usize = 2_000;
+
+/// Rounds in which everything is stolen that others can steal, and run.
+const THEFT_ROUNDS: usize = 400;
 
 /// Random steps between two trials of patience, and how many such pairs a seed has.
 const STEPS: usize = 40;
@@ -326,6 +330,8 @@ enum Whereabouts {
         hold: usize,
         lent: Option<Option<usize>>,
     },
+    /// A search has found nothing.
+    Idle(Box<Worker>),
     /// Between S2 and S4.
     Announced(Box<Worker>),
     Parked(Box<Worker>, Place),
@@ -503,6 +509,11 @@ impl Simulation {
                 drop(driven);
                 Whereabouts::Awake(worker)
             }
+            Whereabouts::Idle(worker) => {
+                self.tell(|| format!("loop {index}: announces its sleep"));
+                self.shared.sleep.announce(index);
+                Whereabouts::Announced(worker)
+            }
             Whereabouts::Announced(worker) => self.step_announced(worker),
             Whereabouts::Parked(worker, place) => self.step_parked(worker, place),
             Whereabouts::Waking(worker, notice) => {
@@ -566,10 +577,8 @@ impl Simulation {
             drop(driven);
             return Whereabouts::Awake(worker);
         }
-        self.tell(|| format!("loop {index}: announces its sleep"));
-        self.shared.sleep.announce(index);
         drop(driven);
-        Whereabouts::Announced(worker)
+        Whereabouts::Idle(worker)
     }
 
     /// A poll goes on; perhaps it begins to lend its loop.
@@ -584,7 +593,7 @@ impl Simulation {
         if lent.is_none() && self.shared.has_peers() && self.one_in(8) {
             self.tell(|| format!("loop {index}: lends its loop"));
             lent = Some(worker.begin_lending());
-            if !self.shared.send_rescuer(index) && self.shared.all_stalled() {
+            if self.shared.send_rescuer(index).is_none() && self.shared.all_stalled() {
                 self.admit_spare();
             }
         }
@@ -668,11 +677,9 @@ impl Simulation {
 
     /// Holds every loop that is in a poll, or some, and sees the others do all there is to do.
     fn try_patience(&mut self, holds: bool) {
-        for index in 0..self.loops.len() {
-            let is_polling = matches!(self.loops[index], Whereabouts::Polling { .. });
-            self.is_held[index] = holds && is_polling && !self.one_in(4);
+        if holds {
+            self.hold_some();
         }
-        self.tell(|| format!("held: {:?}", self.is_held));
         let mut rounds = 0;
         while let Some(id) = self.overdue() {
             rounds += 1;
@@ -682,11 +689,41 @@ impl Simulation {
             }
             assert!(rounds < PATIENCE, "task {id} has a reason to be polled, and is not");
             self.round();
+            self.look();
         }
         self.is_held.fill(false);
     }
 
-    /// A step of each loop that is not held, in some order, and a look.
+    /// The same without the monitor: what others can steal (deques and inboxes of held loops) is stolen, if somebody is there who ever searches, and
+    /// what a loop that is not held has of its own is run.
+    fn try_theft(&mut self) {
+        self.hold_some();
+        let is_of_busy =
+            |ground: &Ground| ground.notes.iter().any(|note| note.manner == Manner::Yields && !note.is_done);
+        for _ in 0..THEFT_ROUNDS {
+            self.round();
+        }
+        let shared = &self.shared;
+        let thieves = (0..shared.settings.workers).filter(|&index| !self.is_held[index]).count();
+        // A single task behind a local one, which the owner ran first, is the monitor's to find.
+        let has_local = shared.workers().iter().chain(shared.spares()).any(|each| each.has_local());
+        if thieves > 0 && !has_local && !is_of_busy(&self.world.lock()) {
+            let left = shared.in_use().iter().find(|each| each.has_stealable()).map(|each| each.index);
+            assert_eq!(left, None, "nobody steals from this loop");
+        }
+        self.is_held.fill(false);
+    }
+
+    /// Holds the loops that are in a poll, or some of them.
+    fn hold_some(&mut self) {
+        for index in 0..self.loops.len() {
+            let is_polling = matches!(self.loops[index], Whereabouts::Polling { .. });
+            self.is_held[index] = is_polling && !self.one_in(4);
+        }
+        self.tell(|| format!("held: {:?}", self.is_held));
+    }
+
+    /// A step of each loop that is not held, in some order.
     fn round(&mut self) {
         let first = self.below(self.loops.len());
         for offset in 0..self.loops.len() {
@@ -695,13 +732,15 @@ impl Simulation {
                 self.step(index);
             }
         }
-        self.look();
     }
 
     fn play(mut self) {
         for _ in 0..TRIALS {
             for _ in 0..STEPS {
                 self.random_step();
+            }
+            if self.one_in(3) {
+                self.try_theft();
             }
             self.try_patience(true);
         }
@@ -722,6 +761,7 @@ impl Simulation {
                 return;
             }
             self.round();
+            self.look();
         }
         panic!("a spare worker does not go home");
     }
@@ -737,6 +777,7 @@ impl Simulation {
                 return;
             }
             self.round();
+            self.look();
         }
         panic!("a thread does not leave, or a task lives");
     }

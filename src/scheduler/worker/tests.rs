@@ -177,3 +177,124 @@ fn a_thread_that_leaves_drops_its_own_callbacks_and_leaves_the_others() {
     assert_eq!(std::sync::Arc::strong_count(&log), 1);
     end(&shared, Some(worker));
 }
+
+// ---- the monitor, tick by tick ---------------------------------------------------------------------------------------------------
+
+/// Counts its wakes.
+#[derive(Default)]
+struct Rings(crate::loom::Mutex<usize>);
+
+impl std::task::Wake for Rings {
+    fn wake(self: std::sync::Arc<Self>) {
+        *self.0.lock() += 1;
+    }
+}
+
+impl Rings {
+    fn count(&self) -> usize {
+        *self.0.lock()
+    }
+}
+
+/// Some loops, the first `stalled` of which are in a poll with a due timer waiting; the others may sleep, or have no thread.
+struct Stalls {
+    shared: Arc<Shared>,
+    workers: Vec<Worker>,
+    rings: Vec<std::sync::Arc<Rings>>,
+    watch: crate::scheduler::monitor::Watch,
+}
+
+impl Stalls {
+    fn new(workers: usize, spare_workers: usize, stalled: usize) -> Stalls {
+        let shared = Shared::new(settings(workers, spare_workers));
+        // Only this thread looks.
+        shared.monitor.stop();
+        let sit = |index| Worker::new(shared.clone(), shared.seats.take(index).unwrap());
+        let workers: Vec<Worker> = (0..stalled).map(sit).collect();
+        let rings: Vec<std::sync::Arc<Rings>> = (0..stalled).map(|_| Default::default()).collect();
+        let mut stalls = Stalls { shared, workers, rings, watch: crate::scheduler::monitor::Watch::new() };
+        for index in 0..stalled {
+            stalls.workers[index].home.progress.begin_poll(MAIN_FUTURE);
+            stalls.arm(index);
+        }
+        stalls.watch.look(&stalls.shared);
+        stalls
+    }
+
+    /// A timer of loop `index` that is due.
+    fn arm(&self, index: usize) {
+        let past = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        let waker = Waker::from(self.rings[index].clone());
+        self.shared.at(index).timers.insert(Instant::now(), past, waker).unwrap();
+    }
+
+    fn fall_asleep(&self, index: usize) {
+        self.shared.at(index).set_occupied(true);
+        self.shared.sleep.announce(index);
+    }
+
+    /// One look at all; which loop the one with this index was asked to help.
+    fn look(&mut self, helper: usize) -> Option<usize> {
+        assert!(!self.watch.look(&self.shared).wants_spare);
+        let helper = self.shared.at(helper);
+        let asked = helper.rescue.take();
+        let notice = helper.parker.end();
+        assert!(asked.is_none() || notice == Some(Notice::Work) || helper.signals.has(signal::HELP));
+        asked
+    }
+
+    fn end(self) {
+        for worker in self.workers {
+            worker.home.progress.end_poll();
+            drop(worker);
+        }
+        end(&self.shared, None);
+    }
+}
+
+/// The one helper went to the first stalled loop with work at every tick, and nobody looked at the second (fca57c9).
+#[test]
+fn of_two_stalled_loops_both_are_served_when_one_helper_sleeps() {
+    let mut stalls = Stalls::new(3, 0, 2);
+    let mut helped = [0, 0];
+    for tick in 1..=6 {
+        stalls.fall_asleep(2);
+        let asked = stalls.look(2).expect("a sleeper is sent");
+        helped[asked] += 1;
+        // The monitor serves the other one.
+        let other = 1 - asked;
+        assert_eq!(stalls.rings[other].count(), tick - helped[other], "tick {tick}");
+        stalls.arm(other);
+    }
+    assert!(helped.iter().all(|&times| times >= 2), "neither gets all the help: {helped:?}");
+    stalls.end();
+}
+
+#[test]
+fn of_two_stalled_loops_one_gets_the_help_of_a_busy_one_and_the_other_the_monitors() {
+    let mut stalls = Stalls::new(3, 0, 2);
+    stalls.shared.at(2).set_occupied(true);
+    for _ in 0..6 {
+        stalls.shared.at(2).progress.begin_poll(MAIN_FUTURE);
+        stalls.shared.at(2).progress.end_poll();
+        let before: Vec<usize> = stalls.rings.iter().map(|rings| rings.count()).collect();
+        let other = 1 - stalls.look(2).expect("a busy loop is asked");
+        assert_eq!(stalls.rings[other].count(), before[other] + 1);
+        assert!(stalls.shared.at(2).signals.take() & signal::HELP != 0);
+        stalls.arm(other);
+    }
+    stalls.end();
+}
+
+/// The helper that had just been sent counted as one more loop without progress, and a spare worker started beside it.
+#[test]
+fn a_helper_that_was_just_sent_saves_a_spare_worker() {
+    let mut stalls = Stalls::new(2, 1, 1);
+    // Work waits in an inbox, as a spare worker would need to be wanted.
+    drop(stalls.shared.spawn_from_outside(async {}, Spawn::at(Location::caller())));
+    stalls.fall_asleep(1);
+    assert_eq!(stalls.look(1), Some(0));
+    // Not a sleeper any more, and it makes no progress: now one is wanted.
+    assert!(stalls.watch.look(&stalls.shared).wants_spare);
+    stalls.end();
+}
