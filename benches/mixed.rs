@@ -1,4 +1,5 @@
-//! What a long poll does to everybody else: a TCP echo server under a constant load while tasks hold the workers of its runtime.
+//! What a long poll does to everybody else: a TCP echo server, or an HTTP/1.1 server by hyper, under a constant load while tasks hold the workers of
+//! its runtime.
 //!
 //! `cargo bench --bench mixed -- --quick` ends within a minute and a half; `--help` tells the rest. `RESULTS.md` beside this file has the
 //! figures and what they mean.
@@ -9,6 +10,8 @@
 //! - Every request is answered, and every byte compared, or the run does not count.
 //! - The hogs are ordinary tasks, spawned as a user would (see `load/hog.rs`). How many holds they completed stands beside the latency:
 //!   a runtime could protect the one at the cost of the other.
+//! - "tokio, block_in_place" and "tokio, spawn_blocking" are tokio with each hold done as its documentation advises. The others' hogs say nothing of
+//!   their holds.
 //! - "limit" is one hand-written epoll thread for the echo, and the same hogs as threads. It tells what the system's scheduler alone does to
 //!   a server on a machine whose CPUs are taken.
 
@@ -24,6 +27,7 @@ mod peers {
     pub(crate) mod eddies_peer;
     pub(crate) mod futures_io_echo;
     pub(crate) mod grid;
+    pub(crate) mod http;
     pub(crate) mod limit;
     pub(crate) mod machine;
     pub(crate) mod options;
@@ -55,13 +59,13 @@ use peers::{chart, contest, machine, table};
 const USAGE: &str = "\
 cargo bench --bench mixed -- [OPTIONS] [ROW...]
 
-Serves TCP echo under a constant load while tasks hold the workers, on every peer, interleaved. Runs the rows whose names contain one of
+Serves TCP echo, or HTTP, under a constant load while tasks hold the workers, on every peer, interleaved. Runs the rows whose names contain one of
 the given words (all without a word).
 
   --quick           fewer and shorter rounds, and no holds of 10 ms: a minute and a half in all
   --rounds N        rounds that count (default 5, quick 3; one more before them is thrown away)
   --workers N       workers of every runtime (default: the CPUs this process may use)
-  --peers A,B       only these peers
+  --peers A,B       only these peers (tokio is three: as it is, with block_in_place, with spawn_blocking)
   --markdown FILE   also write the table as Markdown
   --svg FILE        also draw the ratios of p99 to tokio
   --list            print the rows and end
@@ -94,7 +98,7 @@ fn main() -> ExitCode {
 /// The load: 64 connections would only spread it thinner.
 fn plan(is_quick: bool) -> Plan {
     let (warm_up_ms, window_ms) = if is_quick { (100, 400) } else { (200, 1_000) };
-    Plan { connections: 16, rate: 2_000, warm_up_ms, window_ms }
+    Plan { connections: 16, rate: 2_000, warm_up_ms, window_ms, is_http: false }
 }
 
 fn compare(options: &Options) -> io::Result<ExitCode> {
@@ -109,7 +113,8 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let contestants = contest::contestants(options)?;
+    let mut contestants = contest::contestants(options)?;
+    contest::add_advised(&mut contestants, options)?;
     let machine = machine::describe(&contestants, options.workers);
     println!("{machine}\n");
     let plan = plan(options.is_quick);
@@ -118,7 +123,7 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     let grid = wide::grid(&contestants, &rows, &entries);
     let Plan { connections, rate, window_ms, .. } = plan;
     let caption = format!(
-        "Medians of {} interleaved rounds of {window_ms} ms; {rate} requests/s of 64 bytes on {connections} connections, open loop.",
+        "Medians of {} interleaved rounds of {window_ms} ms; {rate} requests/s on {connections} connections, open loop.",
         options.rounds
     );
     let load = machine::load_average();

@@ -18,21 +18,26 @@ use std::process::ExitCode;
 
 mod peers {
     pub(crate) mod chart;
+    #[allow(dead_code, reason = "shared with the benchmark `mixed`, which uses the rest")]
     pub(crate) mod contest;
     pub(crate) mod echo;
     pub(crate) mod echo_client;
     pub(crate) mod eddies_peer;
     pub(crate) mod futures_io_echo;
     pub(crate) mod grid;
+    #[allow(dead_code, reason = "shared with the benchmark `mixed`, which uses the rest")]
+    pub(crate) mod http;
     pub(crate) mod limit;
     pub(crate) mod machine;
     pub(crate) mod options;
+    #[allow(dead_code, reason = "shared with the benchmark `mixed`, which uses the rest")]
     pub(crate) mod peer;
     pub(crate) mod row;
     pub(crate) mod smol_peer;
     pub(crate) mod summary;
     pub(crate) mod table;
     pub(crate) mod tasks;
+    #[allow(dead_code, reason = "shared with the benchmark `mixed`, which uses the rest")]
     pub(crate) mod tokio_peer;
     pub(crate) mod waiting;
     pub(crate) mod workload;

@@ -48,14 +48,20 @@ pub(crate) struct Mixed {
     hogs: Hogs,
     hold: Hold,
     pub(crate) ms: u64,
+    /// HTTP in place of echo.
+    is_http: bool,
 }
 
 const fn mixed(name: &'static str, hogs: Hogs, hold: Hold, ms: u64) -> Mixed {
-    Mixed { name, hogs, hold, ms }
+    Mixed { name, hogs, hold, ms, is_http: false }
+}
+
+const fn http(name: &'static str, hogs: Hogs, hold: Hold, ms: u64) -> Mixed {
+    Mixed { name, hogs, hold, ms, is_http: true }
 }
 
 impl Mixed {
-    pub(crate) const ALL: [Mixed; 13] = [
+    pub(crate) const ALL: [Mixed; 19] = [
         mixed("no hog", Hogs::None, Hold::Spin, 1),
         mixed("one spins 1 ms", Hogs::One, Hold::Spin, 1),
         mixed("one spins 10 ms", Hogs::One, Hold::Spin, 10),
@@ -69,6 +75,12 @@ impl Mixed {
         mixed("all sleep 1 ms", Hogs::All, Hold::Sleep, 1),
         mixed("all sleep 10 ms", Hogs::All, Hold::Sleep, 10),
         mixed("all sleep 100 ms", Hogs::All, Hold::Sleep, 100),
+        http("HTTP, no hog", Hogs::None, Hold::Spin, 1),
+        http("HTTP, one spins 100 ms", Hogs::One, Hold::Spin, 100),
+        http("HTTP, one sleeps 100 ms", Hogs::One, Hold::Sleep, 100),
+        http("HTTP, all spin 10 ms", Hogs::All, Hold::Spin, 10),
+        http("HTTP, all spin 100 ms", Hogs::All, Hold::Spin, 100),
+        http("HTTP, all sleep 100 ms", Hogs::All, Hold::Sleep, 100),
     ];
 
     fn hogs(self, workers: usize) -> usize {
@@ -106,7 +118,7 @@ impl Row for Mixed {
 
     fn describe(self) -> Description {
         let about = match (self.hogs, self.hold) {
-            (Hogs::None, _) => "only the echo load",
+            (Hogs::None, _) => "only the load",
             (Hogs::One, Hold::Spin) => "one task spins, then pauses, again and again",
             (Hogs::One, Hold::Sleep) => "one task sleeps in the kernel, then pauses, again and again",
             (Hogs::All, Hold::Spin) => "as many tasks as workers spin together, then pause",
@@ -117,24 +129,31 @@ impl Row for Mixed {
 
     fn run_peer<P: Peer>(self, peer: P, scale: &Scale) -> Outcome {
         let (hogs, connections) = (self.hogs(scale.workers), scale.plan.connections);
-        measure(scale, |listener| {
+        let is_http = self.is_http;
+        measure(scale, is_http, |listener| {
             peer.run(async move {
                 let shift = Shift::begin(self);
                 let tasks: Vec<_> = (0..hogs).map(|_| peer.spawn(shift.clone().task::<P>())).collect();
-                let echoed = peer.serve_echo(listener, connections).await;
+                let served = match is_http {
+                    false => peer.serve_echo(listener, connections).await,
+                    true => peer.serve_http(listener, connections).await,
+                };
                 shift.end();
                 let mut holds = 0;
                 for task in tasks {
                     holds += task.await;
                 }
-                Ok((echoed?, holds))
+                Ok((served?, holds))
             })
         })
     }
 
     fn run_limit(self, scale: &Scale) -> Option<Outcome> {
+        if self.is_http {
+            return None;
+        }
         let (hogs, connections) = (self.hogs(scale.workers), scale.plan.connections);
-        Some(measure(scale, |listener| {
+        Some(measure(scale, false, |listener| {
             let shift = Shift::begin(self);
             let hog = || {
                 let shift = shift.clone();
@@ -202,7 +221,8 @@ impl Shift {
             if self.is_over() {
                 return holds;
             }
-            self.hold();
+            let shift = self.clone();
+            P::hold(move || shift.hold()).await;
             holds += 1;
         }
     }
@@ -221,19 +241,24 @@ impl Shift {
     }
 }
 
-/// `serve` echoes, and returns how many bytes, and how many holds there were meanwhile.
-fn measure(scale: &Scale, serve: impl FnOnce(TcpListener) -> io::Result<(u64, u64)>) -> Outcome {
-    try_measure(scale, serve).map_err(|error| error.to_string())
+/// `serve` answers, and returns how many bytes it echoed or how many requests it answered, and how many holds there were meanwhile.
+fn measure(scale: &Scale, is_http: bool, serve: impl FnOnce(TcpListener) -> io::Result<(u64, u64)>) -> Outcome {
+    try_measure(scale, is_http, serve).map_err(|error| error.to_string())
 }
 
-fn try_measure(scale: &Scale, serve: impl FnOnce(TcpListener) -> io::Result<(u64, u64)>) -> io::Result<Vec<f64>> {
+fn try_measure(
+    scale: &Scale,
+    is_http: bool,
+    serve: impl FnOnce(TcpListener) -> io::Result<(u64, u64)>,
+) -> io::Result<Vec<f64>> {
     let start = Instant::now();
-    let Served { output: (echoed, holds), report, cpu_us, switches } =
-        echo::serve_client(paced_client::ARGUMENT, &scale.plan.arguments(), scale.plan.connections, serve)?;
+    let plan = Plan { is_http, ..scale.plan };
+    let Served { output: (served, holds), report, cpu_us, switches } =
+        echo::serve_client(paced_client::ARGUMENT, &plan.arguments(), plan.connections, serve)?;
     let report = Report::parse(&report).ok_or_else(|| io::Error::other("the client's report cannot be read"))?;
-    let expected = scale.plan.requests() * MESSAGE as u64;
-    if echoed != expected {
-        return Err(io::Error::other(format!("{echoed} bytes echoed of {expected}")));
+    let expected = if is_http { plan.requests() } else { plan.requests() * MESSAGE as u64 };
+    if served != expected {
+        return Err(io::Error::other(format!("served {served} of {expected} requests or bytes")));
     }
     let ms = |ns: u64| ns as f64 / 1e6;
     let seconds = start.elapsed().as_secs_f64();

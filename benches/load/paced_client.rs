@@ -35,17 +35,20 @@ pub(crate) struct Plan {
     /// What comes before the window and is not measured.
     pub(crate) warm_up_ms: u64,
     pub(crate) window_ms: u64,
+    /// The messages are requests of HTTP/1.1 with the text in the path, and the answers have it for their body.
+    pub(crate) is_http: bool,
 }
 
 impl Plan {
-    pub(crate) fn arguments(&self) -> [String; 4] {
-        [self.connections as u64, self.rate, self.warm_up_ms, self.window_ms].map(|number| number.to_string())
+    pub(crate) fn arguments(&self) -> [String; 5] {
+        [self.connections as u64, self.rate, self.warm_up_ms, self.window_ms, u64::from(self.is_http)]
+            .map(|number| number.to_string())
     }
 
     fn parse(arguments: &[String]) -> Option<Plan> {
         let numbers: Vec<u64> = arguments.iter().map(|text| text.parse()).collect::<Result<_, _>>().ok()?;
-        let [connections, rate, warm_up_ms, window_ms] = numbers[..] else { return None };
-        Some(Plan { connections: connections as usize, rate, warm_up_ms, window_ms })
+        let [connections, rate, warm_up_ms, window_ms, is_http] = numbers[..] else { return None };
+        Some(Plan { connections: connections as usize, rate, warm_up_ms, window_ms, is_http: is_http == 1 })
     }
 
     /// Messages in all.
@@ -85,7 +88,7 @@ impl Report {
 
 /// The client's `main`; `arguments` are those after [`ARGUMENT`].
 pub(crate) fn main(arguments: &[String]) -> io::Result<()> {
-    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "expected: ADDRESS and four numbers");
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "expected: ADDRESS and five numbers");
     let (address, plan) = arguments.split_first().ok_or_else(invalid)?;
     let address = address.parse().map_err(|_| invalid())?;
     let plan = Plan::parse(plan).ok_or_else(invalid)?;
@@ -98,6 +101,27 @@ pub(crate) fn main(arguments: &[String]) -> io::Result<()> {
 fn message(sequence: u64) -> [u8; MESSAGE] {
     let number = sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     std::array::from_fn(|index| number[index % 8].wrapping_add((index / 8) as u8))
+}
+
+/// The same as a request of HTTP, whose path is the message in letters.
+fn request(sequence: u64) -> Vec<u8> {
+    [b"GET /".as_slice(), &letters(sequence), b" HTTP/1.1\r\nhost: bench\r\n\r\n"].concat()
+}
+
+fn letters(sequence: u64) -> [u8; MESSAGE] {
+    message(sequence).map(|byte| b'a' + byte % 26)
+}
+
+/// The length of the answer at the beginning of `bytes`, if it is all there.
+fn answer_length(bytes: &[u8], sequence: u64) -> io::Result<Option<usize>> {
+    let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let body = head + 4;
+    if bytes.len() < body + MESSAGE {
+        return Ok(None);
+    }
+    let is_right = bytes.starts_with(b"HTTP/1.1 200") && bytes[body..body + MESSAGE] == letters(sequence);
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "an answer differs from its request");
+    is_right.then_some(Some(body + MESSAGE)).ok_or_else(wrong)
 }
 
 fn run(address: SocketAddr, plan: Plan) -> io::Result<Report> {
@@ -150,7 +174,11 @@ fn send_all(streams: &[std::net::TcpStream], plan: Plan, start: Instant, sent_at
         // Ordering: Relaxed: the receiver reads it once the answer is there, and the sockets order that after this.
         sent.store(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         let mut stream = &streams[sequence % streams.len()];
-        stream.write_all(&message(sequence as u64))?;
+        if plan.is_http {
+            stream.write_all(&request(sequence as u64))?;
+        } else {
+            stream.write_all(&message(sequence as u64))?;
+        }
     }
     Ok(())
 }
@@ -163,11 +191,17 @@ struct Receiver {
     reply: [u8; MESSAGE],
     /// How much of `reply` has arrived.
     filled: usize,
+    /// For HTTP: what has arrived and was not looked at.
+    answers: Vec<u8>,
+    is_http: bool,
 }
 
 impl Receiver {
     /// Takes in what is there; true when the next reply is complete, and is what was sent.
     fn receive(&mut self) -> io::Result<bool> {
+        if self.is_http {
+            return self.receive_answer();
+        }
         while self.filled < MESSAGE {
             match self.stream.read(&mut self.reply[self.filled..]) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -183,6 +217,23 @@ impl Receiver {
         self.filled = 0;
         Ok(true)
     }
+
+    fn receive_answer(&mut self) -> io::Result<bool> {
+        loop {
+            if let Some(length) = answer_length(&self.answers, self.sequence)? {
+                self.answers.drain(..length);
+                return Ok(true);
+            }
+            let mut buffer = [0; 1024];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => self.answers.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 /// The latency of each message in nanoseconds.
@@ -197,7 +248,14 @@ fn receive_all(
     for (index, stream) in streams.into_iter().enumerate() {
         let mut stream = TcpStream::from_std(stream);
         poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
-        receivers.push(Receiver { stream, sequence: index as u64, reply: [0; MESSAGE], filled: 0 });
+        receivers.push(Receiver {
+            stream,
+            sequence: index as u64,
+            reply: [0; MESSAGE],
+            filled: 0,
+            answers: Vec::new(),
+            is_http: plan.is_http,
+        });
     }
     let give_up = plan.due(plan.requests()) + GRACE;
     let mut latencies_ns = vec![0; sent_at.len()];

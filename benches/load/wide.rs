@@ -26,7 +26,8 @@ pub(crate) fn grid<R: Row>(contestants: &[Contestant<R>], rows: &[R], entries: &
     let mut lines = Vec::new();
     for (row, entries) in rows.iter().zip(entries) {
         lines.push(None);
-        for (contestant, entry) in contestants.iter().zip(entries) {
+        let takes_part = |entry: &Entry| entry.failure.is_some() || !entry.samples.is_empty();
+        for (contestant, entry) in contestants.iter().zip(entries).filter(|(_, entry)| takes_part(entry)) {
             lines.push(Some(line(row, contestant.name, entry)));
         }
     }

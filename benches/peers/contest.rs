@@ -14,7 +14,7 @@ use super::options::Options;
 use super::peer::Peer;
 use super::row::{Outcome, Row};
 use super::smol_peer::Smol;
-use super::tokio_peer::Tokio;
+use super::tokio_peer::{Tokio, TokioBlocking, TokioInPlace};
 
 /// A measurement that takes longer than this hangs: the process ends and names it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -124,11 +124,22 @@ impl Watchdog {
     }
 }
 
+fn start<R: Row, P: Peer>(options: &Options) -> Option<io::Result<Contestant<R>>> {
+    options.wants(P::NAME).then(|| Contestant::peer::<P>(options.workers))
+}
+
+/// tokio with what it advises for long polls, where that was asked for. In front of the limit.
+pub(crate) fn add_advised<R: Row>(contestants: &mut Vec<Contestant<R>>, options: &Options) -> io::Result<()> {
+    let advised = [start::<R, TokioInPlace>(options), start::<R, TokioBlocking>(options)];
+    let place = contestants.iter().position(|each| each.name == LIMIT).unwrap_or(contestants.len());
+    for (offset, contestant) in advised.into_iter().flatten().enumerate() {
+        contestants.insert(place + offset, contestant?);
+    }
+    Ok(())
+}
+
 /// Starts the contestants that were asked for. A new peer is one line here.
 pub(crate) fn contestants<R: Row>(options: &Options) -> io::Result<Vec<Contestant<R>>> {
-    fn start<R: Row, P: Peer>(options: &Options) -> Option<io::Result<Contestant<R>>> {
-        options.wants(P::NAME).then(|| Contestant::peer::<P>(options.workers))
-    }
     let peers = [start::<R, Eddies>(options), start::<R, Tokio>(options), start::<R, Smol>(options)];
     let mut contestants = peers.into_iter().flatten().collect::<io::Result<Vec<_>>>()?;
     if options.wants(LIMIT) {

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use eddies::net::TcpListener;
 use eddies::{LoopHandle, Runtime};
 
 use super::futures_io_echo::echo;
+use super::http;
 use super::peer::{Peer, Spawn};
 
 /// The started runtime.
@@ -113,5 +116,21 @@ impl Peer for Eddies {
             echoed += task.await?;
         }
         Ok(echoed)
+    }
+
+    async fn serve_http(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
+        let listener = TcpListener::from_std(listener)?;
+        let answered = Arc::new(AtomicU64::new(0));
+        let mut tasks = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            tasks.push(self.spawn(http::serve(stream, answered.clone())));
+        }
+        for task in tasks {
+            task.await?;
+        }
+        // Ordering: the tasks that counted have been awaited.
+        Ok(answered.load(Ordering::Relaxed))
     }
 }

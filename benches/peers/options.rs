@@ -68,7 +68,7 @@ impl Options {
 
     /// Whether this peer is to take part.
     pub(crate) fn wants(&self, peer: &str) -> bool {
-        self.peers.is_empty() || self.peers.iter().any(|wanted| wanted == peer)
+        self.peers.is_empty() || self.peers.iter().any(|wanted| Some(wanted.as_str()) == peer.split(',').next())
     }
 
     /// Those of `rows` whose names contain one of the words.

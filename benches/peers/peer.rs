@@ -66,6 +66,18 @@ pub(crate) trait Peer: Spawn {
         listener: std::net::TcpListener,
         connections: usize,
     ) -> impl Future<Output = io::Result<u64>> + Send + 'static;
+
+    /// The same with HTTP/1.1 (see `http.rs`); returns how many requests were answered.
+    fn serve_http(
+        self,
+        listener: std::net::TcpListener,
+        connections: usize,
+    ) -> impl Future<Output = io::Result<u64>> + Send + 'static;
+
+    /// Runs `job`, which holds its thread for long, from inside a task.
+    fn hold(job: impl FnOnce() + Send + 'static) -> impl Future<Output = ()> + Send {
+        async move { job() }
+    }
 }
 
 /// Size in bytes of the buffer that an echo connection reads into, the same for all.

@@ -5,6 +5,8 @@
 
 use std::future::{Future, pending};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use futures_lite::future;
 use smol::{Async, Timer};
 
 use super::futures_io_echo::echo;
+use super::http;
 use super::peer::{Peer, Spawn};
 
 /// The started executor.
@@ -106,5 +109,21 @@ impl Peer for Smol {
             echoed += task.await?;
         }
         Ok(echoed)
+    }
+
+    async fn serve_http(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
+        let listener = Async::new(listener)?;
+        let answered = Arc::new(AtomicU64::new(0));
+        let mut tasks = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await?;
+            stream.get_ref().set_nodelay(true)?;
+            tasks.push(self.spawn(http::serve(http::OfFuturesIo(stream), answered.clone())));
+        }
+        for task in tasks {
+            task.await?;
+        }
+        // Ordering: the tasks that counted have been awaited.
+        Ok(answered.load(Ordering::Relaxed))
     }
 }

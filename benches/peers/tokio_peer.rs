@@ -1,8 +1,11 @@
-//! tokio's multi-thread runtime with its defaults.
+//! tokio's multi-thread runtime with its defaults; in the benchmark `mixed` also with what its documentation advises for code that holds a thread
+//! for long: `block_in_place`, or `spawn_blocking`.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,11 +14,24 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
+use super::http;
 use super::peer::{ECHO_BUFFER, Peer, Spawn};
+
+/// Where a job goes that holds its thread for long: see [`Peer::hold`].
+const AS_IT_IS: u8 = 0;
+const IN_PLACE: u8 = 1;
+const BLOCKING: u8 = 2;
 
 /// The started runtime.
 #[derive(Clone, Copy)]
-pub(crate) struct Tokio(&'static Runtime);
+pub(crate) struct TokioThat<const HOLD: u8>(&'static Runtime);
+
+/// Long polls are polls like any other.
+pub(crate) type Tokio = TokioThat<AS_IT_IS>;
+/// They are wrapped in `block_in_place`.
+pub(crate) type TokioInPlace = TokioThat<IN_PLACE>;
+/// They are sent to `spawn_blocking`.
+pub(crate) type TokioBlocking = TokioThat<BLOCKING>;
 
 /// A `JoinHandle` whose output is the task's: a panic in a task ends the benchmark.
 pub(crate) struct Joined<T>(JoinHandle<T>);
@@ -29,8 +45,12 @@ impl<T> Future for Joined<T> {
     }
 }
 
-impl Spawn for Tokio {
-    const NAME: &'static str = "tokio";
+impl<const HOLD: u8> Spawn for TokioThat<HOLD> {
+    const NAME: &'static str = match HOLD {
+        IN_PLACE => "tokio, block_in_place",
+        BLOCKING => "tokio, spawn_blocking",
+        _ => "tokio",
+    };
 
     type Task<T: Send + 'static> = Joined<T>;
 
@@ -62,10 +82,10 @@ impl Spawn for Tokio {
     }
 }
 
-impl Peer for Tokio {
+impl<const HOLD: u8> Peer for TokioThat<HOLD> {
     fn start(workers: usize) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-        Ok(Tokio(Box::leak(Box::new(runtime))))
+        Ok(TokioThat(Box::leak(Box::new(runtime))))
     }
 
     #[inline]
@@ -108,6 +128,31 @@ impl Peer for Tokio {
             echoed += task.await?;
         }
         Ok(echoed)
+    }
+
+    async fn serve_http(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let answered = Arc::new(AtomicU64::new(0));
+        let mut tasks = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            tasks.push(self.spawn(http::serve(http::OfTokio(stream), answered.clone())));
+        }
+        for task in tasks {
+            task.await?;
+        }
+        // Ordering: the tasks that counted have been awaited.
+        Ok(answered.load(Ordering::Relaxed))
+    }
+
+    async fn hold(job: impl FnOnce() + Send + 'static) {
+        match HOLD {
+            IN_PLACE => tokio::task::block_in_place(job),
+            BLOCKING => Joined(tokio::task::spawn_blocking(job)).await,
+            _ => job(),
+        }
     }
 }
 

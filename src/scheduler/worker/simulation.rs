@@ -9,7 +9,7 @@
 //! What holds for every seed:
 //!
 //! - whatever loops are *held* in a poll, or lent, if one other loop runs or one more spare worker may come, then every task that has a reason to be
-//!   polled is polled within [`PATIENCE`] rounds, in which each other loop makes a step and the monitor a look. Excepted are the tasks that are
+//!   polled is polled within [`PATIENCE`] rounds, in each of which the other loops make a step; the monitor looks in every eighth. Excepted are the tasks that are
 //!   being polled, and the local ones of held loops. In particular no task is runnable while every loop sleeps;
 //! - without the monitor, what lies in the deques and inboxes of held loops is stolen, if anybody is free to search;
 //! - no task is polled more often than it has had reasons, or after its end, and a local task only on its own loop;
@@ -39,8 +39,11 @@ const SEEDS: u64 = 10_000;
 /// Rounds until which everything with a reason has been polled.
 const PATIENCE: usize = 2_000;
 
+/// A helper that was sent has so many steps before the monitor looks again, and may take it for one more loop that is stalled.
+const ROUNDS_PER_LOOK: usize = 8;
+
 /// Rounds in which everything is stolen that others can steal, and run.
-const THEFT_ROUNDS: usize = 400;
+const THEFT_ROUNDS: usize = 120;
 
 /// Random steps between two trials of patience, and how many such pairs a seed has.
 const STEPS: usize = 40;
@@ -689,7 +692,9 @@ impl Simulation {
             }
             assert!(rounds < PATIENCE, "task {id} has a reason to be polled, and is not");
             self.round();
-            self.look();
+            if rounds % ROUNDS_PER_LOOK == 0 {
+                self.look();
+            }
         }
         self.is_held.fill(false);
     }
