@@ -661,6 +661,10 @@ impl Worker {
                 self.rescue(self.shared.at(stalled));
             }
         }
+        // Who filled the inbox may have told this thread alone, which may have something else to run first, and for long.
+        if self.drain_inbox(&self.home) {
+            self.publish_surplus();
+        }
         if notice == Notice::Search {
             let found = self.deque().len() > 0 || self.steal();
             self.end_search(found);

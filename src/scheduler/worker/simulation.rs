@@ -42,9 +42,6 @@ const PATIENCE: usize = 2_000;
 /// A helper that was sent has so many steps before the monitor looks again, and may take it for one more loop that is stalled.
 const ROUNDS_PER_LOOK: usize = 8;
 
-/// Rounds in which everything is stolen that others can steal, and run.
-const THEFT_ROUNDS: usize = 120;
-
 /// Random steps between two trials of patience, and how many such pairs a seed has.
 const STEPS: usize = 40;
 const TRIALS: usize = 2;
@@ -252,7 +249,9 @@ struct Told {
 
 impl Wake for Told {
     fn wake(self: std::sync::Arc<Self>) {
-        self.world.lock().sockets[self.number].is_awaited = false;
+        if let Some(socket) = self.world.lock().sockets.get_mut(self.number) {
+            socket.is_awaited = false;
+        }
         self.waker.wake_by_ref();
     }
 }
@@ -703,20 +702,25 @@ impl Simulation {
     /// what a loop that is not held has of its own is run.
     fn try_theft(&mut self) {
         self.hold_some();
-        let is_of_busy =
-            |ground: &Ground| ground.notes.iter().any(|note| note.manner == Manner::Yields && !note.is_done);
-        for _ in 0..THEFT_ROUNDS {
-            self.round();
-        }
-        let shared = &self.shared;
-        let thieves = (0..shared.settings.workers).filter(|&index| !self.is_held[index]).count();
+        let busy = self.world.lock().notes.iter().any(|note| note.manner == Manner::Yields && !note.is_done);
         // A single task behind a local one, which the owner ran first, is the monitor's to find.
-        let has_local = shared.workers().iter().chain(shared.spares()).any(|each| each.has_local());
-        if thieves > 0 && !has_local && !is_of_busy(&self.world.lock()) {
-            let left = shared.in_use().iter().find(|each| each.has_stealable()).map(|each| each.index);
-            assert_eq!(left, None, "nobody steals from this loop");
+        let has_local = self.has_local();
+        let has_thief = (0..self.shared.settings.workers).any(|index| !self.is_held[index]);
+        let is_promised = has_thief && !busy && !has_local;
+        let mut left = None;
+        for _ in 0..if is_promised { PATIENCE } else { STEPS } {
+            self.round();
+            left = self.shared.in_use().iter().find(|each| each.has_stealable()).map(|each| each.index);
+            if left.is_none() {
+                break;
+            }
         }
+        assert!(left.is_none() || !is_promised || self.has_local(), "nobody steals from loop {left:?}");
         self.is_held.fill(false);
+    }
+
+    fn has_local(&self) -> bool {
+        self.shared.workers().iter().chain(self.shared.spares()).any(|each| each.has_local())
     }
 
     /// Holds the loops that are in a poll, or some of them.
@@ -779,6 +783,10 @@ impl Simulation {
             if self.loops.iter().all(|each| matches!(each, Whereabouts::Absent)) && !self.shared.is_populated() {
                 let ground = self.world.lock();
                 assert!(ground.notes.iter().all(|note| note.is_done), "a future was not dropped");
+                drop(ground);
+                // A registration keeps the waker of its last reader, and that the world.
+                let sockets = std::mem::take(&mut self.world.lock().sockets);
+                drop(sockets);
                 return;
             }
             self.round();
