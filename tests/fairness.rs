@@ -402,8 +402,13 @@ fn a_socket_that_is_always_ready() {
     async fn read(aggression: Arc<Aggression>) {
         let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let of_thread = aggression.clone();
-        let writer =
-            thread::spawn(move || while !of_thread.is_over.load(SeqCst) && theirs.write_all(&[7; 1 << 14]).is_ok() {});
+        let writer = thread::spawn(move || {
+            while !of_thread.is_over.load(SeqCst) {
+                if theirs.write_all(&[7; 1 << 14]).is_err() {
+                    return;
+                }
+            }
+        });
         let mut stream = eddies::net::UnixStream::from_std(ours).unwrap();
         let mut byte = [0];
         while aggression.goes_on() {
