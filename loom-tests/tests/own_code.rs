@@ -73,16 +73,15 @@ fn the_mistake_is_found() {
     explore(|| {
         let made = Arc::new(AtomicUsize::new(0));
         let value = Arc::new(Lock::new(None));
+        let look_and_make = async |made: &AtomicUsize, value: &Lock<Option<u32>>| {
+            if value.lock().await.is_none() {
+                made.fetch_add(1, Relaxed);
+                *value.lock().await = Some(42);
+            }
+        };
         let ask = {
             let (made, value) = (made.clone(), value.clone());
-            move || {
-                block_on(async {
-                    if value.lock().await.is_none() {
-                        made.fetch_add(1, Relaxed);
-                        *value.lock().await = Some(42);
-                    }
-                });
-            }
+            move || block_on(look_and_make(&made, &value))
         };
         let other = thread::spawn(ask.clone());
         ask();
