@@ -83,7 +83,7 @@ impl fmt::Display for FutureError {
         match self {
             FutureError::Cancelled(cancelled) => cancelled.fmt(f),
             FutureError::Failed(error) => error.fmt(f),
-            FutureError::Panicked(panic) => panic.fmt(f),
+            FutureError::Panicked(panic) => write!(f, "the task {panic}"),
             FutureError::NotReady => f.write_str("the future has no result yet: await it, or ask `is_finished` first"),
             FutureError::OtherLoop => f.write_str(
                 "the future's task belongs to an event loop of this thread that does not run, and cannot while another one does: run that loop, with \
