@@ -93,15 +93,17 @@ fn eight_outside_threads_spawn_at_once() {
 fn an_outside_thread_wakes_the_sleeping_main_future() {
     on_each(|rt| {
         for _ in 0..200 {
-            let (send_waker, waker) = mpsc::channel::<Waker>();
+            let (send_waker, wakers) = mpsc::channel::<Waker>();
             let is_done = Arc::new(AtomicBool::new(false));
             let done = is_done.clone();
             let outside = thread::spawn(move || {
-                let waker = waker.recv().unwrap();
-                done.store(true, SeqCst);
-                waker.wake();
+                // The last one counts: a main future that was polled before its thread had a seat is polled again with another.
+                for waker in wakers {
+                    done.store(true, SeqCst);
+                    waker.wake();
+                }
             });
-            rt.block_on(poll_fn(|cx| {
+            rt.block_on(poll_fn(move |cx| {
                 if is_done.load(SeqCst) {
                     return Poll::Ready(());
                 }
