@@ -10,7 +10,7 @@ use crate::scheduler::signals::Signals;
 use crate::scheduler::sleep::Sleep;
 
 /// One helper, loop 0, as others may use it; loops 1 and 2 are stalled.
-struct Helper {
+struct Asked {
     sleep: Sleep,
     parker: Parker,
     signals: Signals,
@@ -22,9 +22,9 @@ struct Helper {
 
 const HELP: u32 = 1;
 
-impl Helper {
-    fn new() -> Arc<Helper> {
-        Arc::new(Helper {
+impl Asked {
+    fn new() -> Arc<Asked> {
+        Arc::new(Asked {
             sleep: Sleep::new(1),
             parker: Parker::new(),
             signals: Signals::new(),
@@ -106,7 +106,7 @@ impl Helper {
 fn a_sleeper_that_is_sent_finds_its_request() {
     check("rescue_sent", 2, 2_500, || {
         let line = StartLine::new();
-        let helper = Helper::new();
+        let helper = Asked::new();
         let (monitor, publisher) = (helper.clone(), helper.clone());
         let monitor = line.spawn(move || monitor.send(1));
         let publisher = line.spawn(move || publisher.publish());
@@ -129,7 +129,7 @@ fn a_sleeper_that_is_sent_finds_its_request() {
 fn a_busy_loop_that_is_asked_helps_before_it_sleeps() {
     check("rescue_asked", 3, 140, || {
         let line = StartLine::new();
-        let helper = Helper::new();
+        let helper = Asked::new();
         let monitor = helper.clone();
         let monitor = line.spawn(move || monitor.ask(1));
         line.pass();
@@ -153,7 +153,7 @@ fn a_busy_loop_that_is_asked_helps_before_it_sleeps() {
 fn of_two_requests_the_last_is_taken() {
     check("rescue_two", 2, 840, || {
         let line = StartLine::new();
-        let helper = Helper::new();
+        let helper = Asked::new();
         let askers: Vec<_> = (1..=2)
             .map(|stalled| {
                 let helper = helper.clone();

@@ -743,7 +743,7 @@ impl Simulation {
         }
     }
 
-    fn play(mut self) {
+    fn play(&mut self) {
         for _ in 0..TRIALS {
             for _ in 0..STEPS {
                 self.random_step();
@@ -797,9 +797,11 @@ impl Simulation {
 }
 
 fn play(seed: u64, is_loud: bool) {
-    let played = catch_unwind(AssertUnwindSafe(|| Simulation::new(seed, is_loud).play()));
-    if let Err(payload) = played {
+    let mut simulation = Simulation::new(seed, is_loud);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| simulation.play())) {
         eprintln!("EDDIES_SIMULATION_SEED={seed} replays this");
+        // Its workers would run their loops to an end that may never come.
+        std::mem::forget(simulation);
         resume_unwind(payload);
     }
 }
