@@ -11,7 +11,7 @@ for turn in $(seq "$turns"); do
     for monitor in on off; do
         if [ "$monitor" = on ]; then threshold=60s; else threshold=off; fi
         file="$(mktemp)"
-        EDDIES_SLOW_POLL="$threshold" cargo bench --bench peers -- --quick --workers 1 --peers eddies --markdown "$file" yield_1000 yield_alone echo_64 >/dev/null 2>&1
+        EDDIES_SLOW_POLL="$threshold" cargo bench -p eddies-benches --bench peers -- --quick --workers 1 --peers eddies --markdown "$file" yield_1000 yield_alone tcp_echo >/dev/null 2>&1 </dev/null
         grep '| eddies |' "$file" | awk -F'|' -v monitor="$monitor" -v turn="$turn" \
             '{ if ($2 !~ /^ *$/) name = $2; printf "turn %s, monitor %-3s %-40s %s\n", turn, monitor, name, $4 }'
         rm -f "$file"
