@@ -46,6 +46,7 @@ mod scheduler {
     pub(crate) mod rescue;
     pub(crate) mod signals;
     pub(crate) mod sleep;
+    pub(crate) mod thread_waker;
 }
 #[cfg(not(eddies_loom))]
 pub mod signal;

@@ -21,12 +21,11 @@ pub use loop_handle::{EnterGuard, LoopHandle};
 use crate::coop;
 use crate::error::StillRunning;
 use crate::loom::Arc;
-use crate::loom::atomic::AtomicBool;
-use crate::loom::atomic::Ordering::{AcqRel, Relaxed};
 use crate::loom::thread::{self, Thread};
 use crate::report::{self, Exception, ExceptionKind};
+use crate::scheduler::thread_waker::ThreadWaker;
 use crate::scheduler::worker::Worker;
-use crate::scheduler::{Shared, current, signal};
+use crate::scheduler::{LoopShared, Shared, current, signal};
 use crate::task::Spawn;
 use crate::task::Task;
 
@@ -272,10 +271,10 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
     let mut future = pin!(future);
     let handler = shared.settings.exception_handler.clone();
     let _handler = RestoreHandler(report::set_thread_handler(handler));
-    let seat = match shared.request_seat() {
-        Some(seat) => seat,
+    let (seat, first_waker) = match shared.request_seat() {
+        Some(seat) => (seat, None),
         None => {
-            let waker = Arc::new(ThreadWaker { thread: thread::current(), is_woken: AtomicBool::new(true) });
+            let waker = Arc::new(ThreadWaker::new(thread::current()));
             let context_waker = Waker::from(waker.clone());
             let _restore = current::drive_without_seat(shared);
             let seatless = shared.block_seatless();
@@ -286,7 +285,7 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
                     return output;
                 }
                 if let Some(seat) = seatless.take_seat() {
-                    break seat;
+                    break (seat, Some(waker));
                 }
                 // The future's poll may have used up the token of a wake-up that came meanwhile; nothing of the user's runs after this look.
                 if !waker.is_woken() {
@@ -301,6 +300,9 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
     let home = worker.home().clone();
     let waker = Waker::from(home.clone());
     home.set_main_location(Location::caller());
+    if let Some(first_waker) = first_waker {
+        first_waker.sit(home.clone());
+    }
     home.signal(signal::MAIN);
     worker.run(|signals| {
         if signals & signal::MAIN == 0 {
@@ -355,34 +357,12 @@ impl Drop for RestoreHandler {
     }
 }
 
-/// The waker of a main future on a thread without a seat.
-struct ThreadWaker {
-    thread: Thread,
-    /// Set by any waker, taken by the thread.
-    is_woken: AtomicBool,
-}
-
-impl ThreadWaker {
-    fn is_woken(&self) -> bool {
-        // Ordering: Relaxed: only decides whether to sleep; a wake-up after this look leaves the thread's token behind.
-        self.is_woken.load(Relaxed)
-    }
-
-    fn take(&self) -> bool {
-        // Ordering: AcqRel pairs with the swap in `wake_by_ref`: what the waker did before is visible to the poll that follows.
-        self.is_woken.swap(false, AcqRel)
-    }
-}
-
-impl Wake for ThreadWaker {
+impl Wake for ThreadWaker<Thread, Arc<LoopShared>> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Ordering: AcqRel, see `take`.
-        if !self.is_woken.swap(true, AcqRel) {
-            self.thread.unpark();
-        }
+        ThreadWaker::wake(self, Thread::unpark, |home| home.signal(signal::MAIN));
     }
 }

@@ -34,6 +34,7 @@ pub(crate) mod seat;
 pub(crate) mod signals;
 pub(crate) mod sleep;
 pub(crate) mod standstill;
+pub(crate) mod thread_waker;
 pub(crate) mod worker;
 
 use std::io;

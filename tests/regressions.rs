@@ -288,3 +288,47 @@ fn a_panic_of_the_main_future_ends_its_local_tasks_and_no_others() {
         assert_eq!(shared.load(SeqCst), 1);
     }
 }
+
+/// A future that kept the waker of its first poll, which `block_on` made while its thread had no loop, hung when the thread got one. The contract
+/// of `Future` allows that; a future that is polled by one thread all the time need not expect it.
+#[test]
+fn the_first_waker_of_a_main_future_works_after_its_thread_got_a_seat() {
+    let runtime = Arc::new(Runtime::builder().workers(2).build().unwrap());
+    let (hold, held) = mpsc::channel::<()>();
+    let (sits, sitting) = mpsc::channel();
+    let first = {
+        let runtime = runtime.clone();
+        thread::spawn(move || {
+            runtime.block_on(async {
+                sits.send(()).unwrap();
+                held.recv().unwrap();
+            });
+        })
+    };
+    sitting.recv().unwrap();
+    let (tell, told) = mpsc::channel();
+    let second = thread::spawn(move || {
+        let (mut polls, mut kept) = (0, None);
+        runtime.block_on(std::future::poll_fn(|cx| {
+            polls += 1;
+            let waker = kept.get_or_insert_with(|| cx.waker().clone());
+            let moved = !waker.will_wake(cx.waker());
+            let _ = tell.send((polls, moved, waker.clone()));
+            if polls >= 3 && moved { Poll::Ready(()) } else { Poll::Pending }
+        }));
+    });
+    let (polls, moved, _) = told.recv().unwrap();
+    assert_eq!((polls, moved), (1, false), "the seat is taken");
+    hold.send(()).unwrap();
+    first.join().unwrap();
+    // The poll by the loop; then only the first waker is called.
+    let waker = told.iter().find_map(|(_, moved, waker)| moved.then_some(waker)).unwrap();
+    for _ in told.try_iter() {}
+    while !second.is_finished() {
+        waker.wake_by_ref();
+        if told.recv().is_err() {
+            break;
+        }
+    }
+    second.join().unwrap();
+}
