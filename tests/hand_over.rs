@@ -1,7 +1,7 @@
 //! Many hand-overs in a row: a worker lends its loop, or is stuck in a poll, and does not go on before others have run what was queued there.
 //!
-//! Two thousand by default, or `EDDIES_HAND_OVERS`. `scripts/tsan.sh` makes a million of them under ThreadSanitizer, which looks for what no
-//! assertion here does.
+//! Two thousand by default, or `EDDIES_HAND_OVERS`. CONTRIBUTING.md says how a million of them run under ThreadSanitizer, which
+//! looks for what no assertion here does.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as StdStream;
