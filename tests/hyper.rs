@@ -156,6 +156,57 @@ fn a_request_in_flight_is_answered_after_the_signal_and_is_the_last() {
     assert_eq!(server.join().unwrap().aborted, 0);
 }
 
+/// A listener that keeps its server in `close` until somebody lets it go.
+struct SlowToClose {
+    listener: TcpListener,
+    closed: mpsc::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl Listener for SlowToClose {
+    type Stream = eddies::net::TcpStream;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Stream>> {
+        Listener::poll_accept(&mut self.listener, cx)
+    }
+
+    fn close(self) -> Vec<Self::Stream> {
+        let waiting = Listener::close(self.listener);
+        self.closed.send(()).unwrap();
+        self.go_on.recv_timeout(LONG).unwrap();
+        waiting
+    }
+}
+
+#[test]
+fn who_sees_the_listener_closed_is_told_with_the_answer_that_it_is_the_last() {
+    let (closed, hear_closed) = mpsc::channel();
+    let (tell_go_on, go_on) = mpsc::channel();
+    let (tell_address, address) = mpsc::channel();
+    let stop = Flag::new();
+    let stopped = stop.clone().raised();
+    let server = thread::spawn(move || {
+        let runtime = eddies::Runtime::builder().workers(2).build().unwrap();
+        runtime.block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            tell_address.send(listener.local_addr().unwrap()).unwrap();
+            let listener = SlowToClose { listener, closed, go_on };
+            serve(listener, service_fn(echo_path)).with_graceful_shutdown(stopped, LONG).await.unwrap()
+        })
+    });
+    let mut client = connect(address.recv().unwrap());
+    ask(&mut client, "/first");
+    assert!(!answer(&mut client).unwrap().0.contains("connection: close"));
+    stop.raise();
+    hear_closed.recv().unwrap();
+    ask(&mut client, "/last");
+    let (head, body) = answer(&mut client).unwrap();
+    assert_eq!(body, "/last");
+    assert!(head.contains("connection: close"), "{head}");
+    tell_go_on.send(()).unwrap();
+    assert_eq!(server.join().unwrap().aborted, 0);
+}
+
 #[test]
 fn an_idle_connection_is_closed_long_before_the_deadline() {
     let (address, stop, server) = serve_on_a_thread(echo_path, LONG);

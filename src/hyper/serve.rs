@@ -127,8 +127,8 @@ impl<L, S> Serve<L, S> {
 
     /// Stops when `signal` is ready, and gives what is in flight so long as `deadline` to end.
     ///
-    /// 1. The listener is closed; connections that wait in its backlog are served still.
-    /// 2. Each response from now on carries `connection: close` and ends its connection. Idle connections stay open for 100 ms (at most
+    /// 1. Each response from now on carries `connection: close` and ends its connection.
+    /// 2. The listener is closed; connections that wait in its backlog are served still. Idle connections stay open for 100 ms (at most
     ///    half of `deadline`), so that requests that are under way are answered; then they are closed.
     /// 3. The server is done as soon as no connection is left; at the deadline it drops those that are. A connection that was
     ///    upgraded is its new owner's, and not waited for.
@@ -186,6 +186,8 @@ where
         let connections = Connections::new();
         let deadline = self.accept_until_stopped(&connections).await?;
         let Serve { listener, service, http1, .. } = self;
+        // Before the listener is closed: who was refused knows that the server ends, and so do the answers that are given from then on.
+        connections.set_phase(Phase::Draining);
         for stream in listener.close() {
             start(&http1, stream, service.clone(), connections.enter());
         }
@@ -243,11 +245,10 @@ fn is_final(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput || error.get_ref().is_some_and(|inner| inner.is::<NoRuntime>())
 }
 
-/// Ends all connections, by and by; the answer is how many had to be dropped.
+/// Ends all connections, which drain already, by and by; the answer is how many had to be dropped.
 async fn drain(connections: &Connections, deadline: Duration) -> usize {
     let begin = time::now();
     let none_left = || poll_fn(|cx| connections.poll_fewer(cx, 1));
-    connections.set_phase(Phase::Draining);
     if time::timeout(IDLE_GRACE.min(deadline / 2), none_left()).await.is_ok() {
         return 0;
     }
