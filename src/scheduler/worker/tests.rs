@@ -4,6 +4,7 @@ use std::panic::Location;
 
 use super::*;
 use crate::loom::Mutex;
+use crate::reactor::readiness::Direction;
 use crate::scheduler::Settings;
 use crate::task::Spawn;
 
@@ -118,6 +119,62 @@ fn a_task_displaced_from_the_slot_is_offered_to_a_sleeper() {
     let (taken, _) = worker.next_shared().unwrap();
     assert!(is_woken(&shared));
     drop(taken);
+    end(&shared, Some(worker));
+}
+
+#[test]
+fn a_batch_from_the_reactor_is_offered_only_if_this_loop_needs_long_for_it() {
+    for (poll_time, wakes) in [(Duration::from_micros(1), false), (Duration::from_micros(60), true)] {
+        let (shared, worker) = ring();
+        spawn_from_outside(&shared);
+        spawn_from_outside(&shared);
+        worker.search_or_sleep();
+        worker.poll_time.set(poll_time.as_nanos() as u64);
+        shared.sleep.announce(1);
+        worker.dispatch(vec![Waker::noop().clone()]);
+        if wakes {
+            assert!(is_woken(&shared));
+        } else {
+            assert!(shared.sleep.retract(1), "two microseconds are not worth a wake-up");
+        }
+        end(&shared, Some(worker));
+    }
+}
+
+#[test]
+fn the_mean_of_the_poll_times_follows_what_happens() {
+    let (shared, worker) = ring();
+    for _ in 0..20 {
+        worker.learn_poll_time(10, Duration::from_micros(20));
+    }
+    let short = worker.poll_time.get();
+    assert!((1_500..=2_500).contains(&short), "{short}");
+    worker.learn_poll_time(1, Duration::from_millis(1));
+    assert!(worker.poll_time.get() > 200_000, "one long poll is enough to become generous");
+    worker.learn_poll_time(1, Duration::MAX);
+    worker.learn_poll_time(1, Duration::MAX);
+    end(&shared, Some(worker));
+}
+
+#[test]
+fn a_search_takes_what_is_ready_on_the_reactor_of_a_peer_that_runs() {
+    let (shared, worker) = ring();
+    let (here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
+    here.set_nonblocking(true).unwrap();
+    let rings = std::sync::Arc::new(Rings::default());
+    let registration = shared.at(1).reactor.register(std::os::fd::AsRawFd::as_raw_fd(&here)).unwrap();
+    let waker = Waker::from(rings.clone());
+    let wait = || registration.poll_ready(&mut std::task::Context::from_waker(&waker), Direction::Read);
+    assert!(wait().is_pending());
+    std::io::Write::write_all(&mut there, b"x").unwrap();
+
+    shared.sleep.announce(1);
+    assert!(!worker.search());
+    assert_eq!(rings.count(), 0, "who sleeps has its own eyes on its reactor");
+    assert!(shared.sleep.retract(1));
+    worker.search();
+    assert_eq!(rings.count(), 1);
+    drop(registration);
     end(&shared, Some(worker));
 }
 
