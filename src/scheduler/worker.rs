@@ -27,7 +27,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use self::linger::Linger;
+use self::linger::{LOOKS, Linger};
 use super::call_timers::CallTimers;
 use super::park::{Notice, Place};
 use super::seat::Seat;
@@ -596,35 +596,65 @@ impl Worker {
         }
     }
 
-    /// Looks at the reactor once more, if that paid off lately; whether it did now. No token is held, and no idle bit set: it is a part of running.
+    /// Looks for work some more times, if that paid off lately; whether it did now. No idle bit is set: it is a part of running.
     fn linger(&self) -> bool {
-        if self.home.reactor.sources() == 0 || self.home.clock.is_virtual() || !self.linger.is_due() {
+        if self.home.clock.is_virtual() || !self.linger.is_due() {
             return false;
         }
-        crate::loom::thread::yield_now();
-        self.turn(Some(Duration::ZERO));
-        let found = self.deque().len() > 0 || !self.home.next.is_empty() || !self.pinned.borrow().is_empty();
-        self.linger.learn(found);
+        let begin = Instant::now();
+        let found = (0..LOOKS).any(|_| self.look_once_more());
+        self.linger.learn(found, begin.elapsed());
         found
+    }
+
+    fn look_once_more(&self) -> bool {
+        crate::loom::thread::yield_now();
+        if self.home.reactor.sources() > 0 {
+            self.turn(Some(Duration::ZERO));
+        }
+        let is_at_hand = !self.home.signals.is_empty()
+            || self.deque().len() > 0
+            || !self.home.next.is_empty()
+            || !self.pinned.borrow().is_empty()
+            || !self.home.pinned_inbox.is_empty();
+        // Of all that linger only one looks at the peers.
+        is_at_hand || self.fetch_inbox() || (self.shared.sleep.begin_search() && self.search_with_token())
     }
 
     /// Looks for work in the inbox and at the peers; whether some came into the own queues.
     fn search(&self) -> bool {
-        if self.drain_inbox(&self.home) {
-            self.publish_surplus();
+        if self.fetch_inbox() {
             return true;
         }
-        if self.shared.in_use().len() > 1 {
-            let has_token = self.shared.sleep.begin_search();
-            let found = self.steal() || self.steal_ready_io();
-            if has_token {
-                self.end_search(found);
-            } else if found {
-                self.publish_surplus();
-            }
-            return found;
+        if self.shared.in_use().len() == 1 {
+            return false;
         }
-        false
+        if self.shared.sleep.begin_search() {
+            return self.search_with_token();
+        }
+        let found = self.search_peers();
+        if found {
+            self.publish_surplus();
+        }
+        found
+    }
+
+    fn search_with_token(&self) -> bool {
+        let found = self.search_peers();
+        self.end_search(found);
+        found
+    }
+
+    fn search_peers(&self) -> bool {
+        self.steal() || self.steal_ready_io()
+    }
+
+    fn fetch_inbox(&self) -> bool {
+        let found = self.drain_inbox(&self.home);
+        if found {
+            self.publish_surplus();
+        }
+        found
     }
 
     /// Moves everything in a loop's inbox to the deque. The caller publishes: of all who filled the inbox only the first told anybody (I3),

@@ -1,49 +1,77 @@
-//! Whether a loop that has nothing to run looks at its reactor once more before it sleeps.
+//! Whether a loop that has nothing to run looks for work some more times before it sleeps.
 //!
-//! A sleep and its end are two context switches and a wake-up that somebody pays for: some microseconds. Where clients answer within that time, a
-//! loop that gives up its CPU once and looks again gets the next batch without all that, and a larger one. Where they do not, the look is a wasted
-//! microsecond. What happened the last times decides: a look that found something pays for [`GAIN`] that find nothing, and when the credit is used up
-//! one sleep in [`TRIAL`] is put to the test. So an idle loop, or one with a request now and then, sleeps at once.
+//! A sleep and its end are two context switches and a wake-up that somebody pays for: 5 us or more. Where the next task comes within that time (a
+//! client that answers, a job of the blocking pool that is short, a thread that spawns), a loop that gives up its CPU and looks again has it without
+//! all that, and a socket's next batch is larger. Where none comes, the looks are wasted microseconds; and where others want the CPU for long, who gives it
+//! up waits behind them, while a sleeper that is woken comes before them. What happened the last times decides:
 //!
-//! (glommio spins before it parks, Go's `findRunnable` for a while too; both for a length of time. One look costs less where CPUs are shared, and giving
-//! up the CPU lets the client run that shares it.)
+//! - looks that found something soon pay for [`GAIN`] times that find nothing;
+//! - when the credit is used up, one sleep in so many is put to the test: in [`TRIAL_MIN`] after a success, half as often after each failure, down
+//!   to one in [`TRIAL_MAX`];
+//! - looks that took longer than [`TOO_LONG`] are as bad as [`SETBACK`] in vain, whatever they found.
+//!
+//! So an idle loop, or one with a request now and then, or one on a machine that is busy otherwise, sleeps at once.
+//!
+//! The number of looks, [`LOOKS`], takes about what the sleep would cost: whoever waits so long before he pays, pays at most twice what he had to. (The rule of
+//! the ski rental problem; Karlin, Li, Manasse, Owicki: Empirical Studies of Competitive Spinning for a Shared-Memory Multiprocessor, 1991. glommio and
+//! Go's `findRunnable` spin for a while. Here the CPU is given up before each look, so that a client that shares it can run: spinning instead
+//! made the echo server slower, not faster, where CPUs were scarce.)
 
 use std::cell::Cell;
+use std::time::Duration;
 
-/// Fruitless looks that a fruitful one pays for, and most that can be saved up.
+/// How often to look. Half a microsecond each, a whole one where there are sockets.
+pub(super) const LOOKS: usize = 8;
+
+/// Lingering that takes longer was no success, whatever it found: others had the CPU.
+const TOO_LONG: Duration = Duration::from_millis(1);
+
+const SETBACK: u32 = 3;
+
+/// How often lingering may be in vain after it paid off once, and most that can be saved up.
 const GAIN: u32 = 2;
 const CREDIT_MAX: u32 = 8;
 
-/// Without credit, every so many sleeps begin with a look.
-const TRIAL: u32 = 16;
+/// Sleeps from one trial to the next, at least and at most.
+const TRIAL_MIN: u32 = 16;
+const TRIAL_MAX: u32 = 1024;
 
 /// The memory of one loop. Its owner's alone.
 pub(super) struct Linger {
-    /// How many fruitless looks can be afforded.
+    /// How often lingering may be in vain.
     credit: Cell<u32>,
-    /// Sleeps without a look since the last trial.
-    skipped: Cell<u32>,
+    /// Sleeps until the next trial, and how many there are between two.
+    until_trial: Cell<u32>,
+    between_trials: Cell<u32>,
 }
 
 impl Linger {
     pub(super) fn new() -> Self {
-        Linger { credit: Cell::new(0), skipped: Cell::new(0) }
+        Linger { credit: Cell::new(0), until_trial: Cell::new(TRIAL_MIN), between_trials: Cell::new(TRIAL_MIN) }
     }
 
-    /// Whether to look before this sleep.
+    /// Whether to linger before this sleep. If so, what came of it is to be learnt.
     pub(super) fn is_due(&self) -> bool {
         if self.credit.get() > 0 {
             return true;
         }
-        let skipped = self.skipped.get() + 1;
-        self.skipped.set(skipped % TRIAL);
-        skipped == TRIAL
+        let left = self.until_trial.get() - 1;
+        self.until_trial.set(if left == 0 { self.between_trials.get() } else { left });
+        left == 0
     }
 
-    /// What came of a look.
-    pub(super) fn learn(&self, found: bool) {
-        let credit = self.credit.get();
-        self.credit.set(if found { (credit + GAIN).min(CREDIT_MAX) } else { credit.saturating_sub(1) });
+    /// What came of lingering, and how long it took.
+    pub(super) fn learn(&self, found: bool, took: Duration) {
+        let (credit, between) = (self.credit.get(), self.between_trials.get());
+        let cost = if took > TOO_LONG { SETBACK } else { u32::from(!found) };
+        let (credit, between) = match cost {
+            0 => ((credit + GAIN).min(CREDIT_MAX), TRIAL_MIN),
+            _ if credit > 0 => (credit.saturating_sub(cost), between),
+            _ => (0, (between << cost).min(TRIAL_MAX)),
+        };
+        self.credit.set(credit);
+        self.between_trials.set(between);
+        self.until_trial.set(between);
     }
 }
 
@@ -51,22 +79,46 @@ impl Linger {
 mod tests {
     use super::*;
 
+    const SOON: Duration = Duration::from_micros(5);
+
+    /// How many of the next `sleeps` are put off, each time in vain.
+    fn trials(linger: &Linger, sleeps: u32) -> usize {
+        (0..sleeps).filter(|_| linger.is_due()).inspect(|_| linger.learn(false, SOON)).count()
+    }
+
     #[test]
-    fn without_luck_one_sleep_in_sixteen_is_put_to_the_test() {
+    fn without_luck_it_is_tried_ever_more_seldom() {
         let linger = Linger::new();
-        let looks = (0..160).filter(|_| linger.is_due()).inspect(|_| linger.learn(false)).count();
-        assert_eq!(looks, 10);
+        assert_eq!(trials(&linger, 15), 0);
+        assert_eq!(trials(&linger, 1), 1);
+        assert_eq!(trials(&linger, 31), 0);
+        assert_eq!(trials(&linger, 1), 1);
+        trials(&linger, 10 * TRIAL_MAX);
+        assert_eq!(trials(&linger, 10 * TRIAL_MAX), 10);
     }
 
     #[test]
     fn luck_is_remembered_but_not_for_long() {
         let linger = Linger::new();
+        trials(&linger, 10 * TRIAL_MAX);
         while !linger.is_due() {}
-        linger.learn(true);
-        assert_eq!((0..GAIN).filter(|_| linger.is_due()).inspect(|_| linger.learn(false)).count(), GAIN as usize);
-        assert!(!linger.is_due(), "the credit is used up");
-        (0..100).for_each(|_| linger.learn(true));
-        let looks = (0..CREDIT_MAX + TRIAL - 2).filter(|_| linger.is_due()).inspect(|_| linger.learn(false)).count();
-        assert_eq!(looks, CREDIT_MAX as usize);
+        linger.learn(true, SOON);
+        assert_eq!(trials(&linger, GAIN), GAIN as usize);
+        assert_eq!(trials(&linger, TRIAL_MIN - 1), 0, "the credit is used up");
+        assert_eq!(trials(&linger, 1), 1, "and soon tried again");
+        (0..100).for_each(|_| linger.learn(true, SOON));
+        assert_eq!(trials(&linger, CREDIT_MAX + TRIAL_MIN - 1), CREDIT_MAX as usize);
+    }
+
+    #[test]
+    fn who_has_to_wait_for_the_cpu_again_and_again_sleeps_at_once() {
+        let linger = Linger::new();
+        (0..100).for_each(|_| linger.learn(true, SOON));
+        let late = || linger.learn(true, Duration::from_millis(3));
+        (0..CREDIT_MAX.div_ceil(SETBACK)).for_each(|_| late());
+        assert_eq!(trials(&linger, TRIAL_MIN - 1), 0);
+        (0..2).for_each(|_| late());
+        assert_eq!(trials(&linger, TRIAL_MAX - 1), 0);
+        assert_eq!(trials(&linger, 1), 1);
     }
 }
