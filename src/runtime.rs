@@ -298,7 +298,8 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
     let _stand_in = EnsureStandIn(shared);
     let worker = Worker::new(shared.clone(), seat);
     let home = worker.home().clone();
-    let waker = Waker::from(home.clone());
+    // The worker's own, by which it knows what it polls: another one made here could have a table of its own.
+    let waker = worker.main_waker().clone();
     home.set_main_location(Location::caller());
     if let Some(first_waker) = first_waker {
         first_waker.sit(home.clone());

@@ -25,6 +25,7 @@ pub(crate) mod clock;
 pub(crate) mod current;
 pub(crate) mod drowse;
 pub(crate) mod executor;
+pub(crate) mod fresh_timer;
 pub(crate) mod home;
 pub(crate) mod iteration;
 pub(crate) mod monitor;

@@ -6,7 +6,8 @@
 //! another runtime moves there.
 //!
 //! A timer costs nothing before it has to wait: making a [`Sleep`] registers nothing, and a [`timeout`] around a future that is ready at
-//! once does not even read the clock. Dropping a timer takes it out at once, from whatever thread.
+//! once does not even read the clock. Nor does one that is dropped in the same poll of its task, though it had to wait: what a task waits for is registered
+//! when its poll is over. Dropping a timer takes it out at once, from whatever thread.
 //!
 //! # Order
 //!
@@ -83,9 +84,9 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::coop::poll_proceed;
-use crate::loom::Arc;
-use crate::reactor::timer::{Polled, TimerKey};
-use crate::scheduler::current::{self, LoopShared};
+use crate::reactor::timer::{Due, Polled};
+use crate::scheduler::current;
+use crate::scheduler::fresh_timer::{self, TimerPlace};
 
 /// Stands in for a duration that no `Instant` can hold: a thousand years.
 const FAR: Duration = Duration::from_secs(1_000 * 365 * 86_400);
@@ -168,21 +169,39 @@ pub struct Sleep {
     deadline: Instant,
     /// The call that made it, for messages.
     made_at: &'static Location<'static>,
-    /// Where it waits; `None` before the first poll that had to wait, and when it has fired.
-    armed: Option<Armed>,
+    /// Where it waits; nowhere before the first poll that had to wait, and when it has fired.
+    armed: Armed,
 }
 
-/// An entry in the timers of a loop.
-struct Armed {
-    /// The loop: that of the worker that polled first.
-    home: Arc<LoopShared>,
-    /// The entry.
-    key: TimerKey,
+/// An entry in the timers of a loop, or none. Taken out when this is dropped.
+struct Armed(Option<TimerPlace>);
+
+impl Armed {
+    /// Takes the timer out.
+    #[inline]
+    fn cancel(&mut self) {
+        if let Some(place) = self.0.take() {
+            fresh_timer::cancel(place);
+        }
+    }
+}
+
+impl Drop for Armed {
+    #[inline]
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+impl fmt::Debug for Armed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Armed").field(&self.0.as_ref().map(|place| place.key)).finish()
+    }
 }
 
 impl Sleep {
     fn new(deadline: Instant, made_at: &'static Location<'static>) -> Self {
-        Sleep { deadline, made_at, armed: None }
+        Sleep { deadline, made_at, armed: Armed(None) }
     }
 
     /// When it is due.
@@ -206,7 +225,7 @@ impl Sleep {
     /// assert!(!eddies::sleep(Duration::from_secs(60)).is_elapsed());
     /// ```
     pub fn is_elapsed(&self) -> bool {
-        let now = self.armed.as_ref().map_or_else(current::now, |armed| armed.home.clock.now());
+        let now = self.armed.0.as_ref().map_or_else(current::now, |place| place.home.clock.now());
         now >= self.deadline
     }
 
@@ -225,31 +244,26 @@ impl Sleep {
     /// ```
     pub fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        let Some(armed) = &self.armed else { return };
-        match armed.home.timers.reset(armed.key, deadline) {
-            Some(true) => armed.home.nudge(),
-            Some(false) => {}
+        let Some(place) = &mut self.armed.0 else { return };
+        fresh_timer::settle(place);
+        match place.home.timers.reset(place.key, deadline) {
+            Some((key, is_earliest)) => {
+                place.key = key;
+                if is_earliest {
+                    place.home.nudge();
+                }
+            }
             // It has fired, and the task was woken: it comes and finds the new deadline.
-            None => self.armed = None,
+            None => self.armed.0 = None,
         }
     }
 
     /// Polls without regard to the budget. `now` is the clock, where the caller has just read it.
     fn poll_elapsed(&mut self, cx: &mut Context<'_>, now: Option<Instant>) -> Poll<()> {
-        if let Some(armed) = self.armed.take_if(|armed| current::is_elsewhere(&armed.home)) {
-            // The runtime that it waited in may rest for as long as this one runs.
-            drop(armed.home.timers.cancel(armed.key));
-        }
-        if let Some(armed) = &self.armed {
-            match armed.home.timers.poll(armed.key, cx.waker()) {
-                Polled::Waiting => return Poll::Pending,
-                Polled::Fired => {
-                    self.armed = None;
-                    return Poll::Ready(());
-                }
-                // Whoever polls now may live in another runtime.
-                Polled::Closed => self.armed = None,
-            }
+        if self.armed.0.is_some()
+            && let Some(poll) = self.poll_armed(cx)
+        {
+            return poll;
         }
         let now = now.unwrap_or_else(current::now);
         if now >= self.deadline {
@@ -259,8 +273,38 @@ impl Sleep {
         Poll::Pending
     }
 
-    /// Registers in the loop of this thread.
+    /// Polls the entry that there is; `None` when another one is needed.
+    fn poll_armed(&mut self, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        let place = self.armed.0.as_ref()?;
+        if current::is_elsewhere(&place.home) {
+            // The runtime that it waited in may rest for as long as this one runs.
+            self.armed.cancel();
+            return None;
+        }
+        fresh_timer::settle(place);
+        match place.home.timers.poll(place.key, cx.waker()) {
+            Polled::Waiting => return Some(Poll::Pending),
+            Polled::Fired => {
+                self.armed.0 = None;
+                return Some(Poll::Ready(()));
+            }
+            // The loop that it came from is in the poll that made it.
+            Polled::Unsettled => self.armed.cancel(),
+            // Whoever polls now may live in another runtime.
+            Polled::Closed => self.armed.0 = None,
+        }
+        None
+    }
+
+    /// Registers in the loop of this thread, or has it registered.
     fn arm(&mut self, now: Instant, cx: &Context<'_>) {
+        let place = fresh_timer::keep_back(Due::At(self.deadline), Some(now), cx.waker());
+        self.armed.0 = Some(place.unwrap_or_else(|| self.register(now, cx)));
+    }
+
+    /// Registers in the loop of this thread.
+    fn register(&self, now: Instant, cx: &Context<'_>) -> TimerPlace {
+        fresh_timer::settle_any();
         let home = match current::home("a timer") {
             Ok(home) => home,
             Err(error) => panic!("{error}; the timer was made at {}", self.made_at),
@@ -272,10 +316,10 @@ impl Sleep {
                 self.made_at
             )
         };
-        let armed = self.armed.insert(Armed { home, key });
         if is_earliest {
-            armed.home.nudge();
+            home.nudge();
         }
+        TimerPlace { home, key }
     }
 }
 
@@ -290,20 +334,11 @@ impl Future for Sleep {
     }
 }
 
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(armed) = &self.armed {
-            // The waker is dropped here, outside the lock of the timers.
-            drop(armed.home.timers.cancel(armed.key));
-        }
-    }
-}
-
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sleep")
             .field("deadline", &self.deadline)
-            .field("is_armed", &self.armed.is_some())
+            .field("is_armed", &self.armed.0.is_some())
             .field("made_at", &format_args!("{}", self.made_at))
             .finish()
     }

@@ -33,6 +33,8 @@ const DOORS: &[(&str, &str, &str)] = &[
     ("time/deadline.rs", "task::scope", "bridge: a deadline is a scope of the task it is in"),
     ("future/task_group.rs", "task::scope", "bridge: a group's body is a scope of the task it is in"),
     ("time.rs", "reactor", "bridge: a sleep owns its entry in the timers"),
+    ("time.rs", "scheduler::fresh_timer", "bridge: a sleep's entry is made when the poll is over"),
+    ("time/timeout.rs", "scheduler::fresh_timer", "bridge: as above, and its time begins then"),
     ("", "scheduler::current", "the one door from the library to the worker that runs it"),
 ];
 

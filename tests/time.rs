@@ -44,6 +44,31 @@ fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output
     Pin::new(future).poll(&mut Context::from_waker(waker))
 }
 
+/// Wakes a thread.
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for it on this thread.
+fn park_on<F: Future + Unpin>(mut future: F) -> F::Output {
+    let waker = Arc::new(Unpark(thread::current())).into();
+    loop {
+        match poll_with(&mut future, &waker) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Calls `f` in the midst of a poll, with the context of that poll.
+async fn within_a_poll<T>(mut f: impl FnMut(&mut Context<'_>) -> T) -> T {
+    poll_fn(|cx| Poll::Ready(f(cx))).await
+}
+
 /// Waits for all.
 async fn all<F: Future<Output = ()> + Unpin>(mut futures: Vec<F>) {
     poll_fn(|cx| {
@@ -209,28 +234,124 @@ fn a_sleep_dropped_on_another_thread_wakes_nobody() {
 
 #[test]
 fn a_sleep_that_moved_is_fired_by_the_loop_it_began_in() {
-    struct Unpark(thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-
     eddies::run(async {
         let mut moved = sleep(HOUR);
         assert!(poll_with(&mut moved, Waker::noop()).is_pending());
         moved.reset(Instant::now() + ms(2));
         let outside = thread::spawn(move || {
-            let waker = Arc::new(Unpark(thread::current())).into();
-            while poll_with(&mut moved, &waker).is_pending() {
-                thread::park();
-            }
+            park_on(&mut moved);
             assert!(moved.is_elapsed());
         });
         while !outside.is_finished() {
             sleep(ms(1)).await;
         }
         outside.join().unwrap();
+    });
+}
+
+/// What is made in a poll and dropped in it is never registered; on another thread as well.
+#[test]
+fn a_timer_dropped_in_the_poll_that_made_it_wakes_nobody() {
+    eddies::run(async {
+        let mut polls = 0;
+        poll_fn(|cx| {
+            polls += 1;
+            if polls == 2 {
+                return Poll::Ready(());
+            }
+            for is_elsewhere in [false, true, false] {
+                let mut early = timeout(ms(1), pending::<()>());
+                assert!(Pin::new(&mut early).poll(cx).is_pending());
+                let drop_it = move || drop(early);
+                if is_elsewhere { thread::spawn(drop_it).join().unwrap() } else { drop_it() }
+            }
+            let mut late = sleep(ms(20));
+            assert!(Pin::new(&mut late).poll(cx).is_pending());
+            // Nobody waits for this one but the timers: it is the one that wakes.
+            std::mem::forget(late);
+            thread::sleep(ms(5));
+            Poll::Pending
+        })
+        .await;
+        assert_eq!(polls, 2);
+    });
+}
+
+#[test]
+fn a_timer_reset_on_another_thread_in_the_poll_that_made_it_wakes_at_the_new_time() {
+    eddies::run(async {
+        let begin = Instant::now();
+        let mut moved = None;
+        poll_fn(|cx| {
+            if moved.is_some() {
+                return Poll::Ready(());
+            }
+            let mut timer = sleep(HOUR);
+            assert!(Pin::new(&mut timer).poll(cx).is_pending());
+            let reset = move || {
+                timer.reset(begin + ms(10));
+                timer
+            };
+            moved = Some(thread::spawn(reset).join().unwrap());
+            Poll::Pending
+        })
+        .await;
+        assert!(begin.elapsed() >= ms(10));
+        moved.expect("it was made").await;
+    });
+}
+
+/// The loop that made the timers is held up by the poll that made them, and does not know of them.
+#[test]
+fn a_timer_goes_to_another_thread_in_the_poll_that_made_it_and_fires_there() {
+    eddies::run(async {
+        let handle = eddies::LoopHandle::current();
+        within_a_poll(|cx| {
+            let (mut limited, mut timer) = (timeout(ms(2), pending::<()>()), sleep(ms(3)));
+            assert!(Pin::new(&mut timer).poll(cx).is_pending());
+            assert!(Pin::new(&mut limited).poll(cx).is_pending());
+            let handle = handle.clone();
+            let there = thread::spawn(move || {
+                let _inside = handle.enter();
+                assert!(park_on(limited).is_err());
+                park_on(timer);
+            });
+            there.join().unwrap();
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_poll_that_asks_again_and_again_sees_its_timers_fire() {
+    eddies::run(async {
+        within_a_poll(|cx| {
+            let (mut limited, mut timer) = (timeout(ms(2), pending::<()>()), sleep(ms(3)));
+            while Pin::new(&mut limited).poll(cx).is_pending() || Pin::new(&mut timer).poll(cx).is_pending() {
+                thread::yield_now();
+            }
+        })
+        .await;
+    });
+}
+
+/// A task of its own, whose waker is another kind than a main future's.
+#[test]
+fn timers_that_outlive_the_poll_of_a_task_are_registered_with_it() {
+    eddies::run(async {
+        let task = eddies::spawn(async {
+            let begin = Instant::now();
+            let mut timers: Vec<_> = (1..5).map(|n| Box::pin(timeout(ms(n), pending::<()>()))).collect();
+            timers.push(Box::pin(timeout(HOUR, pending())));
+            let first = poll_fn(|cx| {
+                // All but the last make way for the next.
+                let over =
+                    timers.iter_mut().filter_map(|timer| timer.as_mut().poll(cx).is_ready().then_some(())).count();
+                if over == 4 { Poll::Ready(begin.elapsed()) } else { Poll::Pending }
+            });
+            eddies::timeout(HOUR, first).await
+        });
+        assert!(task.await.unwrap().unwrap() >= ms(4));
     });
 }
 

@@ -1,4 +1,4 @@
-//! Models of [`Timers`]: fire, cancel, poll, steal and close against one another, and the news of an earlier deadline.
+//! Models of [`Timers`]: fire, cancel, poll, steal, settle and close against one another, and the news of an earlier deadline.
 //!
 //! Time is a tick that each model passes in. What the lock protects, these models can only confirm; what they are for is `next`, which
 //! is read without it.
@@ -85,7 +85,7 @@ fn fire_vs_poll_wakes_the_waker_that_was_promised() {
         match poller.join().unwrap() {
             Polled::Waiting => assert_eq!((old_count.get(), new_count.get()), (0, 1)),
             Polled::Fired => assert_eq!((old_count.get(), new_count.get()), (1, 0)),
-            Polled::Closed => panic!("nobody has closed them"),
+            Polled::Closed | Polled::Unsettled => panic!("nobody has closed them, or kept it back"),
         }
     });
 }
@@ -198,5 +198,116 @@ fn close_vs_insert_strands_nobody() {
             assert_eq!(timers.poll(key, Waker::noop()), Polled::Closed);
         }
         assert_eq!(timers.next_tick(), None);
+    });
+}
+
+/// 2 threads: the owner registers a timer whose key another thread has, and drops it there. It is cancelled or the waker comes back: woken
+/// never, and nothing is left in the wheel (F3). The next place is another one. Bound 3.
+#[test]
+fn settle_vs_cancel_leaves_nothing() {
+    check("timers_settle_vs_cancel", 3, 4, || {
+        let timers = timers();
+        let (count, waker) = Count::new();
+        let key = timers.keep().expect("nobody has closed them");
+        let dropper = thread::spawn({
+            let timers = timers.clone();
+            move || timers.cancel(key).is_some()
+        });
+        let (next, left) = timers.settle_at(0, 10, waker);
+        let next = next.expect("nobody has closed them");
+        assert_ne!(next, key);
+        assert_ne!(dropper.join().unwrap(), left.is_some(), "the waker comes back once");
+        drop(left);
+        assert_eq!((timers.next_tick(), std::sync::Arc::strong_count(&count)), (None, 1));
+        fire(&timers, 10);
+        assert_eq!((count.get(), timers.poll(next, Waker::noop())), (0, Polled::Unsettled));
+    });
+}
+
+/// 2 threads: the owner registers a timer at 10 that another thread moves to 20. It fires once, at 20, under the key that the reset
+/// returned (F3). Bound 3.
+#[test]
+fn settle_vs_reset_keeps_the_new_deadline() {
+    check("timers_settle_vs_reset", 3, 3, || {
+        let timers = timers();
+        let (count, waker) = Count::new();
+        let key = timers.keep().expect("nobody has closed them");
+        let resetter = thread::spawn({
+            let timers = timers.clone();
+            move || timers.reset_at(key, 20).expect("it waits").0
+        });
+        let (_, left) = timers.settle_at(0, 10, waker);
+        assert!(left.is_none());
+        let key = resetter.join().unwrap();
+        assert_eq!(timers.next_tick(), Some(20));
+        fire(&timers, 19);
+        assert_eq!(count.get(), 0);
+        fire(&timers, 20);
+        assert_eq!((count.get(), timers.poll(key, Waker::noop())), (1, Polled::Fired));
+    });
+}
+
+/// 3 threads: the owner registers a timer that another task polls, with its own waker, while a thief fires. That task is woken once, or learns
+/// that it has to register for itself, or that the timer has fired; and then the first waker was woken, once. Bound 2.
+#[test]
+fn settle_vs_poll_and_thief_promises_one_wake_up() {
+    check("timers_settle_vs_poll", 2, 70, || {
+        let timers = timers();
+        let ((old_count, old), (new_count, new)) = (Count::new(), Count::new());
+        let key = timers.keep().expect("nobody has closed them");
+        let poller = thread::spawn({
+            let timers = timers.clone();
+            move || {
+                let polled = timers.poll(key, &new);
+                if polled == Polled::Unsettled {
+                    drop(timers.cancel(key));
+                }
+                polled
+            }
+        });
+        let thief = thread::spawn({
+            let timers = timers.clone();
+            move || {
+                let mut wakers = Vec::new();
+                timers.try_fire_due_at(10, &mut wakers);
+                wakers.into_iter().for_each(Waker::wake);
+            }
+        });
+        drop(timers.settle_at(0, 10, old));
+        let polled = poller.join().unwrap();
+        thief.join().unwrap();
+        fire(&timers, 10);
+        match polled {
+            Polled::Waiting => assert_eq!((old_count.get(), new_count.get()), (0, 1)),
+            Polled::Fired => assert_eq!((old_count.get(), new_count.get()), (1, 0)),
+            // It may have been registered between the poll and the cancel; then it was dropped, or fired.
+            Polled::Unsettled => assert!(old_count.get() <= 1 && new_count.get() == 0),
+            Polled::Closed => panic!("nobody has closed them"),
+        }
+        assert_eq!(timers.next_tick(), None);
+    });
+}
+
+/// 2 threads: the owner registers a timer while the loop closes. It is woken by the close, or comes back to be woken; and nothing is kept in
+/// closed timers. Bound 3.
+#[test]
+fn settle_vs_close_strands_nobody() {
+    check("timers_settle_vs_close", 3, 3, || {
+        let timers = timers();
+        let (count, waker) = Count::new();
+        let key = timers.keep().expect("nobody has closed them");
+        let closer = thread::spawn({
+            let timers = timers.clone();
+            move || timers.close().into_iter().for_each(Waker::wake)
+        });
+        let (next, left) = timers.settle_at(0, 10, waker);
+        if let Some(waker) = left {
+            assert_eq!(next, None);
+            waker.wake();
+        }
+        closer.join().unwrap();
+        assert_eq!((count.get(), timers.poll(key, Waker::noop())), (1, Polled::Closed));
+        timers.unkeep();
+        assert_eq!((timers.keep(), timers.next_tick()), (None, None));
     });
 }

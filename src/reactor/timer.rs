@@ -1,7 +1,7 @@
 //! Deadlines and who waits for them: one [`Timers`] for each event loop.
 //!
-//! A sleep registers here on its first Pending poll, in the loop that polled it, and stays there: when its task has moved to another
-//! worker, that worker polls, resets and cancels in this *home*. The owner of the loop fires what is due before it looks for work and
+//! A sleep registers here on its first Pending poll or at the end of it ([`settle`](Timers::settle)), in the loop that polled it, and stays there:
+//! when its task has moved to another worker, that worker polls, resets and cancels in this *home*. The owner of the loop fires what is due before it looks for work and
 //! after it slept; while the owner is busy with a long poll, a thief does ([`try_fire_due`](Timers::try_fire_due)). All methods may be
 //! called from any thread.
 //!
@@ -66,8 +66,19 @@ pub(crate) enum Polled {
     Waiting,
     /// It has fired.
     Fired,
+    /// Its worker has not registered it yet, and will wake another task: see [`Timers::keep`].
+    Unsettled,
     /// The loop has closed its timers: this one has fired before, or never will.
     Closed,
+}
+
+/// When a timer is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Due {
+    /// Then.
+    At(Instant),
+    /// So long after it is registered.
+    After(Duration),
 }
 
 /// What the lock guards.
@@ -114,7 +125,11 @@ impl Timers {
     /// The tick that `now` lies in.
     #[inline]
     pub(crate) fn tick(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.epoch);
+        self.tick_since(now.saturating_duration_since(self.epoch))
+    }
+
+    #[inline]
+    fn tick_since(&self, since: Duration) -> u64 {
         if self.is_exact {
             return nanos(since).min(Timers::LAST_EXACT_TICK);
         }
@@ -124,7 +139,11 @@ impl Timers {
     /// The first tick that does not begin before `deadline` (T1).
     #[inline]
     fn tick_not_before(&self, deadline: Instant) -> u64 {
-        let since = deadline.saturating_duration_since(self.epoch);
+        self.tick_since_not_before(deadline.saturating_duration_since(self.epoch))
+    }
+
+    #[inline]
+    fn tick_since_not_before(&self, since: Duration) -> u64 {
         if self.is_exact {
             return nanos(since);
         }
@@ -146,8 +165,49 @@ impl Timers {
             return None;
         }
         let key = guarded.wheel.insert(now, deadline.min(NEVER - 1), waker);
-        let is_earlier = self.publish(&guarded.wheel);
-        Some((key, is_earlier))
+        Some((key, self.publish(&guarded.wheel)))
+    }
+
+    /// Keeps a place for a timer that comes with [`settle`](Timers::settle), and gives it its key at once. Owner of the loop only. `None` when the loop has
+    /// closed its timers.
+    pub(crate) fn keep(&self) -> Option<TimerKey> {
+        let mut guarded = self.guarded.lock();
+        (!guarded.is_closed).then(|| guarded.wheel.keep())
+    }
+
+    /// Ends the keeping of a place that nothing came into. Owner of the loop only.
+    pub(crate) fn unkeep(&self) {
+        self.guarded.lock().wheel.unkeep();
+    }
+
+    /// Registers `waker` in the kept place, with the deadline that `due` says, unless the key was reset; and keeps the next place, whose key it returns.
+    /// Owner of the loop only, which is awake, and so needs no nudge (T4).
+    ///
+    /// The waker comes back from a place whose key was given up, to be dropped, and from closed timers, to be woken: then there is no key.
+    pub(crate) fn settle(&self, now: Instant, due: Due, waker: Waker) -> (Option<TimerKey>, Option<Waker>) {
+        let since = now.saturating_duration_since(self.epoch);
+        let deadline = match due {
+            Due::At(deadline) => deadline.saturating_duration_since(self.epoch),
+            Due::After(duration) => since.saturating_add(duration),
+        };
+        self.settle_at(self.tick_since(since), self.tick_since_not_before(deadline), waker)
+    }
+
+    /// [`settle`](Timers::settle) in ticks.
+    pub(crate) fn settle_at(&self, now: u64, deadline: u64, waker: Waker) -> (Option<TimerKey>, Option<Waker>) {
+        let mut guarded = self.guarded.lock();
+        if guarded.is_closed {
+            return (None, Some(waker));
+        }
+        let left = guarded.wheel.fill(now, deadline.min(NEVER - 1), waker).err();
+        self.publish(&guarded.wheel);
+        (Some(guarded.wheel.keep()), left)
+    }
+
+    /// When a timer is due. `None` when it has fired, its loop is closed, or it is [`Unsettled`](Polled::Unsettled).
+    pub(crate) fn deadline(&self, key: TimerKey) -> Option<Instant> {
+        let tick = self.guarded.lock().wheel.deadline(key)?;
+        self.instant(tick)
     }
 
     /// Whether the timer has fired; if not, it will wake `waker`.
@@ -155,7 +215,7 @@ impl Timers {
         {
             let mut guarded = self.guarded.lock();
             match guarded.wheel.get_mut(key) {
-                None => return guarded.gone(),
+                None => return guarded.gone(key),
                 Some(current) if current.will_wake(waker) => return Polled::Waiting,
                 Some(_) => {}
             }
@@ -163,23 +223,24 @@ impl Timers {
         // T5: cloned without the lock, and so the timer may fire meanwhile.
         let fresh = waker.clone();
         let mut guarded = self.guarded.lock();
-        let Some(current) = guarded.wheel.get_mut(key) else { return guarded.gone() };
+        let Some(current) = guarded.wheel.get_mut(key) else { return guarded.gone(key) };
         let old = std::mem::replace(current, fresh);
         drop(guarded);
         drop(old);
         Polled::Waiting
     }
 
-    /// Moves a timer to another deadline, with the waker that it has. `None` when it has fired; else as for [`insert`](Timers::insert).
-    pub(crate) fn reset(&self, key: TimerKey, deadline: Instant) -> Option<bool> {
+    /// Moves a timer to another deadline, with the waker that it has. `None` when it has fired; else as for [`insert`](Timers::insert): the key may be
+    /// another one.
+    pub(crate) fn reset(&self, key: TimerKey, deadline: Instant) -> Option<(TimerKey, bool)> {
         self.reset_at(key, self.tick_not_before(deadline))
     }
 
     /// [`reset`](Timers::reset) in ticks.
-    pub(crate) fn reset_at(&self, key: TimerKey, deadline: u64) -> Option<bool> {
+    pub(crate) fn reset_at(&self, key: TimerKey, deadline: u64) -> Option<(TimerKey, bool)> {
         let mut guarded = self.guarded.lock();
-        let was_waiting = guarded.wheel.reset(key, deadline.min(NEVER - 1));
-        was_waiting.then(|| self.publish(&guarded.wheel))
+        let key = guarded.wheel.reset(key, deadline.min(NEVER - 1))?;
+        Some((key, self.publish(&guarded.wheel)))
     }
 
     /// Takes a timer out and returns its waker, to be dropped; `None` when it has fired.
@@ -293,8 +354,14 @@ fn nanos(duration: Duration) -> u64 {
 
 impl Guarded {
     /// What to say of an entry that is not there.
-    fn gone(&self) -> Polled {
-        if self.is_closed { Polled::Closed } else { Polled::Fired }
+    fn gone(&self, key: TimerKey) -> Polled {
+        if self.wheel.is_kept(key) {
+            Polled::Unsettled
+        } else if self.is_closed {
+            Polled::Closed
+        } else {
+            Polled::Fired
+        }
     }
 }
 
@@ -406,8 +473,8 @@ mod tests {
         assert!(!insert(100).1);
         assert!(!insert(5000).1);
         assert!(insert(99).1);
-        assert_eq!(timers.reset_at(first, 98), Some(true));
-        assert_eq!(timers.reset_at(first, 200), Some(false));
+        assert_eq!(timers.reset_at(first, 98), Some((first, true)));
+        assert_eq!(timers.reset_at(first, 200), Some((first, false)));
         // 98 has left a slot that others are in: its tick is found out to be nobody's when it comes.
         assert_eq!(timers.fire_due_at(98, &mut Vec::new()), 0);
         assert_eq!(timers.next_tick(), Some(99));

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
-use super::{LoopShared, signal};
+use super::{LoopShared, fresh_timer, signal};
 use crate::loom::Arc;
 use crate::reactor::timer::TimerKey;
 use crate::task::Runnable;
@@ -115,6 +115,7 @@ impl CallTimers {
         // This thread is the owner and awake: it looks at the wheel before it sleeps. A closed loop has closed its registries before its
         // timers, and so has nothing that waits here.
         let entry = first.and_then(|when| {
+            fresh_timer::settle_any();
             self.home.timers.insert(self.home.clock.now(), when, self.waker.clone()).map(|(key, _)| (when, key))
         });
         self.armed.set(entry);

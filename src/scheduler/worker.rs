@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use self::linger::{LOOKS, Linger};
 use super::call_timers::CallTimers;
+use super::fresh_timer::FreshTimer;
 use super::park::{Notice, Place};
 use super::seat::Seat;
 use super::{LoopShared, Shared, current, signal};
@@ -150,6 +151,8 @@ pub(crate) struct Worker {
     placing: Cell<Placing>,
     /// What is to be called later on this loop.
     calls: Rc<CallTimers>,
+    /// The timer that the running poll has made.
+    pub(super) fresh_timer: FreshTimer,
     /// Debug mode: what takes longer in an iteration is reported.
     pub(super) slow_call: Cell<Option<Duration>>,
     /// Under a virtual clock: how many tasks of the deque and of the pinned queue were woken at this instant before the main future was.
@@ -176,6 +179,7 @@ impl Worker {
             eager_depth: Cell::new(0),
             placing: Cell::new(if shared.settings.is_fifo { Placing::Fifo } else { Placing::Slot }),
             calls: Rc::new(CallTimers::new(&home)),
+            fresh_timer: FreshTimer::new(&home),
             slow_call: Cell::new(None),
             ahead_of_main: Cell::new((0, 0)),
             wakers: RefCell::new(Vec::with_capacity(EVENTS)),
@@ -305,6 +309,7 @@ impl Worker {
         if let Some(runnable) = self.home.next.take() {
             self.deque().push(runnable);
         }
+        self.settle_fresh();
         let polled = self.home.progress.polled();
         self.home.progress.end_poll();
         self.home.set_lent(true);
@@ -394,6 +399,7 @@ impl Worker {
         self.home.progress.begin_poll(runnable.address());
         let outcome = runnable.run();
         self.home.progress.end_poll();
+        self.settle_fresh();
         match outcome {
             Outcome::Idle | Outcome::Finished => {}
             Outcome::Reschedule(runnable) => self.reschedule(runnable, origin),
@@ -424,6 +430,7 @@ impl Worker {
         self.home.progress.begin_poll(MAIN_FUTURE);
         let polled = poll();
         self.home.progress.end_poll();
+        self.settle_fresh();
         polled
     }
 
@@ -912,8 +919,10 @@ impl Worker {
 impl Drop for Worker {
     /// Leaves the seat, also when a main future panics: no task is left in a place that only this thread looks at.
     fn drop(&mut self) {
+        self.settle_fresh();
         self.end_local_tasks();
         self.leave_callbacks();
+        self.give_up_place();
         self.rest();
         if let Some(seat) = self.seat.take() {
             self.shared.seats.give_back(seat);

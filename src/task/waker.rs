@@ -23,6 +23,12 @@ pub(super) unsafe fn borrowed_waker(header: NonNull<Header>) -> BorrowedWaker {
     ManuallyDrop::new(unsafe { Waker::new(header.as_ptr().cast_const().cast(), &VTABLE) })
 }
 
+/// Whether `waker` is one of the task at `address`, if a task is there.
+#[inline]
+pub(crate) fn is_waker_of(waker: &Waker, address: usize) -> bool {
+    waker.data().addr() == address && std::ptr::eq(waker.vtable(), &VTABLE)
+}
+
 /// The header behind a waker's data pointer, with the provenance of the whole cell.
 fn pointer(waker: *const ()) -> NonNull<Header> {
     // SAFETY: every waker of `VTABLE` is made from a header's pointer, which is not null.

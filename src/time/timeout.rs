@@ -1,7 +1,8 @@
 //! A future with a time limit.
 //!
 //! The inner future is polled first and the clock is read only if it had to wait, so the most frequent timeout, one whose future is ready,
-//! costs next to nothing. That puts the start of the time at the first poll, as with all that is lazy in a future (and as in asyncio's
+//! costs next to nothing. Neither does one that is dropped in the poll that began it: the time starts when that poll of the task is over
+//! (see [`fresh_timer`]). That is at the first poll, as with all that is lazy in a future (and as in asyncio's
 //! `wait_for`). Whoever wants the time to run from elsewhere says so with [`timeout_at`].
 
 use std::future::{Future, IntoFuture};
@@ -12,17 +13,17 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use super::{Sleep, after};
+use super::{Armed, Sleep, after};
 use crate::coop;
 use crate::error::Elapsed;
-use crate::scheduler::current;
+use crate::scheduler::{current, fresh_timer};
 
 /// The end of a time limit.
 #[derive(Debug)]
 enum Limit {
-    /// So long after the first poll that had to wait; made by the call at this place.
-    After(Duration, &'static Location<'static>),
-    /// The time runs.
+    /// So long after the first poll that had to wait; made by the call at this place. The time runs, or is about to, if it is armed.
+    After(Duration, &'static Location<'static>, Armed),
+    /// Until then.
     At(Sleep),
 }
 
@@ -31,14 +32,31 @@ impl Limit {
     fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Limit::At(sleep) => sleep.poll_elapsed(cx, None),
-            Limit::After(duration, made_at) => {
-                let now = current::now();
-                let mut sleep = Sleep::new(after(now, *duration), made_at);
-                let poll = sleep.poll_elapsed(cx, Some(now));
-                *self = Limit::At(sleep);
-                poll
+            Limit::After(duration, _, armed @ Armed(None)) => {
+                armed.0 = fresh_timer::keep_back_for(*duration, cx.waker());
+                if armed.0.is_some() { Poll::Pending } else { self.poll_with_deadline(cx) }
             }
+            Limit::After(..) => self.poll_with_deadline(cx),
         }
+    }
+
+    /// From here on there is a deadline: that of the timer, or counted from now.
+    fn poll_with_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = current::now();
+        let mut sleep = match self {
+            Limit::At(sleep) => return sleep.poll_elapsed(cx, Some(now)),
+            Limit::After(duration, made_at, armed) => {
+                let armed = Armed(armed.0.take());
+                let deadline = armed.0.as_ref().and_then(|place| {
+                    fresh_timer::settle(place);
+                    place.home.timers.deadline(place.key)
+                });
+                Sleep { armed, ..Sleep::new(deadline.unwrap_or_else(|| after(now, *duration)), made_at) }
+            }
+        };
+        let poll = sleep.poll_elapsed(cx, Some(now));
+        *self = Limit::At(sleep);
+        poll
     }
 
     /// The same within the budget, unless the future that was polled before is what used it up: then a future that always uses up its
@@ -106,7 +124,8 @@ impl<F: Future> Future for Timeout<F> {
     }
 }
 
-/// Gives `future` so much time, from its first poll on (precisely: from the moment when that poll returned Pending).
+/// Gives `future` so much time, from its first poll on (precisely: from the end of the poll of the task in which it first returned Pending; a
+/// computation that follows in the same poll is not counted).
 ///
 /// To have it clean up when the time is over, or to move the deadline, there is [`with_deadline`](crate::with_deadline), with a table of what differs.
 ///
@@ -133,7 +152,7 @@ impl<F: Future> Future for Timeout<F> {
 /// ```
 #[track_caller]
 pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
-    Timeout { future: future.into_future(), limit: Limit::After(duration, Location::caller()) }
+    Timeout { future: future.into_future(), limit: Limit::After(duration, Location::caller(), Armed(None)) }
 }
 
 /// Gives `future` time until `deadline`. It is polled once even when that has passed.

@@ -21,10 +21,12 @@
 //! - **W4** Entries with the same deadline come out in the order in which they went in: lists are appended to, and a slot is dealt out
 //!   in order and before anything else can be inserted below it.
 //! - **W5** The stamp of an entry is never used again, so the key of an entry that has left matches no later one.
+//! - **W6** At most one place is *kept*: it has a key, but no item yet, and lies in no slot. It is neither vacant nor counted in `len`. When the memory
+//!   is given back it moves to place 0, which its key finds too: only there can an entry have another place than its key says.
 //!
 //! # Memory
 //!
-//! Entries lie in one vector and are linked by index; who inserts allocates only when that vector grows. It keeps its capacity for the
+//! A kept place (W6) is for an item whose key is wanted before the item: it costs an entry. Entries lie in one vector and are linked by index; who inserts allocates only when that vector grows. It keeps its capacity for the
 //! next burst while anything waits, and is given back when the last entry leaves and it is larger than [`KEPT_MAX`] entries.
 //!
 //! # Rejected
@@ -53,6 +55,9 @@ const NONE: u32 = u32::MAX;
 /// The stamp of a vacant entry.
 const VACANT: u64 = 0;
 
+/// The stamp of the kept place when its key was given up.
+const GIVEN_UP: u64 = 1;
+
 /// Names one entry, for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TimerKey {
@@ -67,13 +72,13 @@ pub(crate) struct TimerKey {
 struct Entry<T> {
     /// The tick at which it is due.
     deadline: u64,
-    /// W5; [`VACANT`] in a vacant place.
+    /// W5; [`VACANT`] in a vacant place; in the kept one it may be [`GIVEN_UP`].
     stamp: u64,
     /// The one before it in its slot.
     prev: u32,
     /// The one after it in its slot; in a vacant place, the next vacant one.
     next: u32,
-    /// What waits; `None` in a vacant place.
+    /// What waits; `None` in a vacant place, and in the kept one.
     item: Option<T>,
 }
 
@@ -124,6 +129,8 @@ pub(crate) struct Wheel<T> {
     len: usize,
     /// The first vacant place.
     vacant: u32,
+    /// The kept place (W6).
+    kept: u32,
     /// Bit `l` is set when `occupied[l]` is not zero.
     levels: u16,
     /// Bit `s` of `occupied[l]` is set when slot `s` of level `l` has an entry.
@@ -140,9 +147,10 @@ impl<T> Wheel<T> {
         let slot = Slot { head: NONE, tail: NONE, earliest: u64::MAX };
         Wheel {
             elapsed: 0,
-            stamp: VACANT,
+            stamp: GIVEN_UP,
             len: 0,
             vacant: NONE,
+            kept: NONE,
             levels: 0,
             occupied: [0; LEVELS],
             slots: vec![slot; LEVELS * SLOTS].into(),
@@ -189,35 +197,104 @@ impl<T> Wheel<T> {
         let index = self.take_vacant();
         self.stamp += 1;
         let (deadline, stamp) = (deadline.max(self.elapsed), self.stamp);
-        self.entries[index as usize] = Entry { deadline, stamp, prev: NONE, next: NONE, item: Some(item) };
+        let entry = &mut self.entries[index as usize];
+        (entry.stamp, entry.item) = (stamp, Some(item));
         self.len += 1;
-        self.link(index);
+        self.link(index, deadline);
         TimerKey { index, stamp }
     }
 
-    /// Takes an entry out; `None` when it has left already.
-    pub(crate) fn remove(&mut self, key: TimerKey) -> Option<T> {
-        self.get_mut(key)?;
-        self.unlink(key.index);
-        self.vacate(key.index)
+    /// Keeps a place for an item that comes later, with [`fill`](Wheel::fill). Not while one is kept (W6).
+    pub(crate) fn keep(&mut self) -> TimerKey {
+        debug_assert!(self.kept == NONE, "a second place is to be kept");
+        let index = self.take_vacant();
+        self.stamp += 1;
+        self.entries[index as usize].stamp = self.stamp;
+        self.kept = index;
+        TimerKey { index, stamp: self.stamp }
     }
 
-    /// Gives an entry that still waits another deadline; false when it has left already. Among those due at the same tick it comes last.
-    pub(crate) fn reset(&mut self, key: TimerKey, deadline: u64) -> bool {
-        if self.get_mut(key).is_none() {
-            return false;
+    /// Puts `item` into the kept place, as [`insert`](Wheel::insert) would, and ends the keeping; if its key was moved by [`reset`](Wheel::reset), with that
+    /// deadline. When the key was given up, or everything was drained, the item comes back.
+    pub(crate) fn fill(&mut self, now: u64, deadline: u64, item: T) -> Result<(), T> {
+        let index = std::mem::replace(&mut self.kept, NONE);
+        let Some(entry) = self.entries.get_mut(index as usize) else { return Err(item) };
+        if entry.stamp == GIVEN_UP {
+            self.set_vacant(index);
+            return Err(item);
         }
-        self.unlink(key.index);
-        self.entries[key.index as usize].deadline = deadline.max(self.elapsed);
-        self.link(key.index);
-        true
+        let deadline = if entry.next == NONE { deadline } else { entry.deadline };
+        entry.item = Some(item);
+        self.len += 1;
+        self.follow(now);
+        self.link(index, deadline.max(self.elapsed));
+        Ok(())
     }
 
-    /// What waits under `key`; `None` when it has left.
+    /// Ends the keeping without an item.
+    pub(crate) fn unkeep(&mut self) {
+        let index = std::mem::replace(&mut self.kept, NONE);
+        if index != NONE {
+            self.set_vacant(index);
+        }
+    }
+
+    /// Whether `key` is that of the kept place.
+    #[inline]
+    pub(crate) fn is_kept(&self, key: TimerKey) -> bool {
+        self.kept != NONE && self.entries[self.kept as usize].stamp == key.stamp
+    }
+
+    /// Takes an entry out; `None` when it has left already. In the kept place, the key is given up.
+    #[inline]
+    pub(crate) fn remove(&mut self, key: TimerKey) -> Option<T> {
+        let index = self.find(key)?;
+        if index == self.kept {
+            self.entries[index as usize].stamp = GIVEN_UP;
+            return None;
+        }
+        self.unlink(index);
+        self.vacate(index)
+    }
+
+    /// When an entry is due; `None` when it has left, or has no deadline yet.
+    pub(crate) fn deadline(&self, key: TimerKey) -> Option<u64> {
+        let index = self.find(key).filter(|&index| index != self.kept)?;
+        Some(self.entries[index as usize].deadline)
+    }
+
+    /// Where the entry of a key is, unless it has left.
+    #[inline]
+    fn find(&self, key: TimerKey) -> Option<u32> {
+        if self.entries.get(key.index as usize).is_some_and(|entry| entry.stamp == key.stamp) {
+            return Some(key.index);
+        }
+        // W6: or at the beginning.
+        self.entries.first().is_some_and(|entry| entry.stamp == key.stamp).then_some(0)
+    }
+
+    /// Gives an entry that still waits another deadline; `None` when it has left already. Among those due at the same tick it comes last.
+    ///
+    /// The key is another one afterwards if the entry is in the kept place: so whoever knew the old one can tell.
+    pub(crate) fn reset(&mut self, key: TimerKey, deadline: u64) -> Option<TimerKey> {
+        let index = self.find(key)?;
+        if index == self.kept {
+            self.stamp += 1;
+            let entry = &mut self.entries[index as usize];
+            // The place's own number says that there is a deadline.
+            (entry.stamp, entry.deadline, entry.next) = (self.stamp, deadline, index);
+            return Some(TimerKey { index, stamp: self.stamp });
+        }
+        self.unlink(index);
+        self.link(index, deadline.max(self.elapsed));
+        Some(key)
+    }
+
+    /// What waits under `key`; `None` when it has left, or has not come yet.
     #[inline]
     pub(crate) fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
-        let entry = self.entries.get_mut(key.index as usize).filter(|entry| entry.stamp == key.stamp)?;
-        entry.item.as_mut()
+        let index = self.find(key)?;
+        self.entries[index as usize].item.as_mut()
     }
 
     /// Moves up to `limit` items that are due at `now` to `fired`, in the order of their deadlines; returns how many.
@@ -250,6 +327,7 @@ impl<T> Wheel<T> {
     pub(crate) fn drain(&mut self) -> Vec<T> {
         self.len = 0;
         self.vacant = NONE;
+        self.kept = NONE;
         self.levels = 0;
         self.occupied = [0; LEVELS];
         std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.item).collect()
@@ -291,16 +369,15 @@ impl<T> Wheel<T> {
         let mut index = self.slots[from.index()].head;
         self.mark_empty(from);
         while index != NONE {
-            let next = self.entries[index as usize].next;
-            self.link(index);
+            let Entry { next, deadline, .. } = self.entries[index as usize];
+            self.link(index, deadline);
             index = next;
         }
     }
 
-    /// Appends an entry to the slot where it belongs.
+    /// Appends an entry to the slot where it belongs with this deadline, which is not before `elapsed`.
     #[inline]
-    fn link(&mut self, index: u32) {
-        let deadline = self.entries[index as usize].deadline;
+    fn link(&mut self, index: u32, deadline: u64) {
         let place = place(self.elapsed, deadline);
         let Place { level, slot } = place;
         let is_empty = self.occupied[level] & (1 << slot) == 0;
@@ -317,8 +394,7 @@ impl<T> Wheel<T> {
             tail
         };
         let entry = &mut self.entries[index as usize];
-        entry.prev = prev;
-        entry.next = NONE;
+        (entry.deadline, entry.prev, entry.next) = (deadline, prev, NONE);
     }
 
     /// Takes an entry out of its slot.
@@ -351,8 +427,8 @@ impl<T> Wheel<T> {
     #[inline]
     fn take_vacant(&mut self) -> u32 {
         let index = self.vacant;
-        if let Some(place) = self.entries.get(index as usize) {
-            self.vacant = place.next;
+        if let Some(place) = self.entries.get_mut(index as usize) {
+            self.vacant = std::mem::replace(&mut place.next, NONE);
             return index;
         }
         let index = u32::try_from(self.entries.len()).ok().filter(|&index| index != NONE);
@@ -364,17 +440,33 @@ impl<T> Wheel<T> {
     /// Makes the place of an unlinked entry vacant.
     #[inline]
     fn vacate(&mut self, index: u32) -> Option<T> {
-        let entry = &mut self.entries[index as usize];
-        let item = entry.item.take();
-        entry.stamp = VACANT;
-        entry.next = self.vacant;
-        self.vacant = index;
+        let item = self.entries[index as usize].item.take();
+        self.set_vacant(index);
         self.len -= 1;
         if self.len == 0 && self.entries.len() > KEPT_MAX {
-            self.entries = Vec::new();
-            self.vacant = NONE;
+            self.give_back();
         }
         item
+    }
+
+    #[inline]
+    fn set_vacant(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        (entry.stamp, entry.next) = (VACANT, self.vacant);
+        self.vacant = index;
+    }
+
+    /// Nothing waits: frees the memory. The kept place moves to the beginning (W6).
+    #[cold]
+    fn give_back(&mut self) {
+        let entries = std::mem::take(&mut self.entries);
+        self.vacant = NONE;
+        if let Some(mut kept) = entries.into_iter().nth(self.kept as usize) {
+            // It says that it was reset by its own number.
+            kept.next = if kept.next == NONE { NONE } else { 0 };
+            self.entries.push(kept);
+            self.kept = 0;
+        }
     }
 }
 
@@ -462,7 +554,7 @@ mod tests {
         let later = wheel.insert(5, 9, 2);
         assert_eq!(later.index, fired.index, "the place is used again");
         assert_eq!((wheel.remove(fired), wheel.get_mut(fired).copied()), (None, None));
-        assert!(!wheel.reset(fired, 6));
+        assert_eq!(wheel.reset(fired, 6), None);
         assert_eq!(wheel.remove(later), Some(2));
         assert_eq!(wheel.remove(later), None);
     }
@@ -481,6 +573,44 @@ mod tests {
         assert_eq!(fire_all(&mut wheel, 1), [0]);
         assert_eq!(wheel.entries.capacity(), 0);
         assert_eq!(wheel.remove(keys[5]), None, "a key into memory that is gone");
+    }
+
+    #[test]
+    fn a_kept_place_moves_when_the_memory_is_given_back_and_its_keys_find_it() {
+        for is_reset in [false, true] {
+            let mut wheel = Wheel::new();
+            let keys: Vec<_> = (0..5_000).map(|tick| wheel.insert(0, tick, tick)).collect();
+            let mut kept = wheel.keep();
+            if is_reset {
+                kept = wheel.reset(kept, 77).unwrap();
+            }
+            for key in &keys {
+                wheel.remove(*key);
+            }
+            assert_eq!((wheel.entries.len(), wheel.deadline(kept), wheel.is_kept(kept)), (1, None, true));
+            let other = wheel.insert(0, 50, 2);
+            assert_eq!(wheel.fill(0, 33, 1), Ok(()));
+            assert_eq!(wheel.deadline(kept), Some(if is_reset { 77 } else { 33 }));
+            assert_eq!(wheel.get_mut(kept), Some(&mut 1));
+            assert_eq!((wheel.reset(kept, 20), wheel.remove(kept), wheel.remove(kept)), (Some(kept), Some(1), None));
+            assert_eq!((wheel.remove(other), wheel.len()), (Some(2), 0));
+        }
+    }
+
+    #[test]
+    fn what_fills_a_place_that_was_given_up_comes_back() {
+        let mut wheel = Wheel::new();
+        let key = wheel.keep();
+        assert_eq!(wheel.remove(key), None);
+        assert_eq!((wheel.fill(0, 5, 1), wheel.next()), (Err(1), None));
+        wheel.keep();
+        wheel.unkeep();
+        wheel.unkeep();
+        assert_eq!(wheel.fill(0, 5, 1), Err(1), "none is kept");
+        assert_eq!(wheel.entries.len(), 1);
+        wheel.keep();
+        wheel.drain();
+        assert_eq!(wheel.fill(0, 5, 1), Err(1));
     }
 
     #[test]
@@ -504,6 +634,10 @@ mod tests {
         Cancel(usize),
         /// Give one of those inserted so far another deadline.
         Reset(usize, i128),
+        /// Keep a place, unless one is kept.
+        Keep,
+        /// Fill the kept place, if one is kept.
+        Fill(i128),
         /// Let so much time pass and fire at most so many at a time.
         Advance(u64, usize),
     }
@@ -527,6 +661,8 @@ mod tests {
             5 => distance().prop_map(Step::Insert),
             2 => any::<usize>().prop_map(Step::Cancel),
             1 => (any::<usize>(), distance()).prop_map(|(which, distance)| Step::Reset(which, distance)),
+            2 => Just(Step::Keep),
+            2 => distance().prop_map(Step::Fill),
             3 => (span, 1_usize..5).prop_map(|(span, limit)| Step::Advance(span, limit)),
         ]
     }
@@ -544,6 +680,10 @@ mod tests {
         /// Of everything ever inserted: the key in the wheel, and the place in `waiting`.
         known: Vec<(TimerKey, (u64, u64))>,
         order: u64,
+        /// What is to come into the kept place, and the deadline that it was given meanwhile.
+        kept: Option<(usize, Option<u64>)>,
+        /// Whether the key of the kept place was given up.
+        is_given_up: bool,
     }
 
     impl Model {
@@ -558,15 +698,39 @@ mod tests {
                 Step::Cancel(which) if !self.known.is_empty() => {
                     let (key, place) = self.known[which % self.known.len()];
                     assert_eq!(wheel.remove(key), self.waiting.remove(&place));
+                    self.is_given_up |= self.kept.is_some_and(|(id, _)| id == which % self.known.len());
                 }
                 Step::Reset(which, distance) if !self.known.is_empty() => {
                     let id = which % self.known.len();
                     let (key, place) = self.known[id];
                     let deadline = at(self.now, distance);
                     let was_there = self.waiting.remove(&place).is_some();
-                    assert_eq!(wheel.reset(key, deadline), was_there);
+                    let fresh = wheel.reset(key, deadline);
                     if was_there {
+                        assert_eq!(fresh, Some(key));
                         self.known[id].1 = self.add(deadline, id as u64);
+                    } else if let Some(kept) = self.kept.as_mut().filter(|kept| kept.0 == id && !self.is_given_up) {
+                        kept.1 = Some(deadline);
+                        assert!(fresh.is_some_and(|fresh| fresh != key));
+                        self.known[id].0 = fresh.expect("just seen");
+                    } else {
+                        assert_eq!(fresh, None);
+                    }
+                }
+                Step::Keep if self.kept.is_none() => {
+                    self.kept = Some((self.known.len(), None));
+                    self.is_given_up = false;
+                    self.known.push((wheel.keep(), (u64::MAX, 0)));
+                }
+                Step::Fill(distance) => {
+                    let Some((id, deadline)) = self.kept.take() else { return };
+                    assert_eq!(wheel.is_kept(self.known[id].0), !self.is_given_up);
+                    let filled = wheel.fill(self.now, at(self.now, distance), id as u64);
+                    if self.is_given_up {
+                        assert_eq!(filled, Err(id as u64));
+                    } else {
+                        assert_eq!(filled, Ok(()));
+                        self.known[id].1 = self.add(deadline.unwrap_or(at(self.now, distance)), id as u64);
                     }
                 }
                 Step::Advance(span, limit) => {
@@ -577,7 +741,7 @@ mod tests {
                     let due = std::mem::replace(&mut self.waiting, later);
                     assert_eq!(fired, due.into_values().collect::<Vec<_>>());
                 }
-                Step::Cancel(_) | Step::Reset(..) => {}
+                Step::Cancel(_) | Step::Reset(..) | Step::Keep => {}
             }
         }
 
