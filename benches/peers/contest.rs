@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::eddies_peer::Eddies;
 use super::options::Options;
@@ -32,7 +32,13 @@ impl<R: Row> Contestant<R> {
     /// Starts the runtime `P`.
     pub(crate) fn peer<P: Peer>(workers: usize) -> io::Result<Self> {
         let peer = P::start(workers)?;
-        Ok(Contestant { name: P::NAME, run: Box::new(move |row: R, scale| Some(row.run_peer(peer, scale))) })
+        Ok(Contestant {
+            name: P::NAME,
+            run: Box::new(move |row: R, scale| {
+                let lacks = P::LACKS.contains(&row.describe().name);
+                (!lacks).then(|| row.run_peer(peer, scale))
+            }),
+        })
     }
 
     /// The hand-written code.
@@ -74,12 +80,14 @@ pub(crate) fn run<R: Row>(
     rounds: usize,
 ) -> Vec<Vec<Entry>> {
     let watchdog = Watchdog::start();
+    let start = Instant::now();
     let mut entries: Vec<Vec<Entry>> =
         workloads.iter().map(|_| contestants.iter().map(|_| Entry::default()).collect()).collect();
     for round in 0..=rounds {
         for (workload, row) in workloads.iter().zip(&mut entries) {
             let name = workload.describe().name;
-            eprintln!("round {round} of {rounds}{}: {name}", if round == 0 { " (warm-up)" } else { "" });
+            let (warm_up, seconds) = (if round == 0 { " (warm-up)" } else { "" }, start.elapsed().as_secs_f64());
+            eprintln!("{seconds:6.1} s, round {round} of {rounds}{warm_up}: {name}");
             for turn in 0..contestants.len() {
                 let index = (round + turn) % contestants.len();
                 let contestant = &contestants[index];
@@ -91,6 +99,7 @@ pub(crate) fn run<R: Row>(
             }
         }
     }
+    eprintln!("{:6.1} s in all", start.elapsed().as_secs_f64());
     entries
 }
 

@@ -13,7 +13,7 @@ use eddies::{LoopHandle, Runtime};
 
 use super::futures_io_echo::echo;
 use super::http;
-use super::peer::{Peer, Spawn};
+use super::peer::{ECHO_BUFFER, Peer, STREAM_BUFFER, Spawn};
 
 /// The started runtime.
 #[derive(Clone, Copy)]
@@ -69,6 +69,26 @@ impl Spawn for Eddies {
     }
 }
 
+impl Eddies {
+    async fn serve<B>(self, listener: std::net::TcpListener, connections: usize, buffer: fn() -> B) -> io::Result<u64>
+    where
+        B: AsMut<[u8]> + Send + 'static,
+    {
+        let listener = TcpListener::from_std(listener)?;
+        let mut tasks = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            tasks.push(self.spawn(echo(stream, buffer)));
+        }
+        let mut echoed = 0;
+        for task in tasks {
+            echoed += task.await?;
+        }
+        Ok(echoed)
+    }
+}
+
 impl Peer for Eddies {
     fn start(workers: usize) -> io::Result<Self> {
         let runtime = Runtime::builder().workers(workers).build()?;
@@ -95,6 +115,11 @@ impl Peer for Eddies {
     }
 
     #[inline]
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + Send {
+        eddies::sleep(duration)
+    }
+
+    #[inline]
     fn spawn_blocking<T, F>(job: F) -> impl Future<Output = T> + Send
     where
         T: Send + 'static,
@@ -104,18 +129,11 @@ impl Peer for Eddies {
     }
 
     async fn serve_echo(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
-        let listener = TcpListener::from_std(listener)?;
-        let mut tasks = Vec::with_capacity(connections);
-        for _ in 0..connections {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            tasks.push(self.spawn(echo(stream)));
-        }
-        let mut echoed = 0;
-        for task in tasks {
-            echoed += task.await?;
-        }
-        Ok(echoed)
+        self.serve(listener, connections, || [0; ECHO_BUFFER]).await
+    }
+
+    async fn serve_streams(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
+        self.serve(listener, connections, || vec![0; STREAM_BUFFER]).await
     }
 
     async fn serve_http(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {

@@ -5,14 +5,17 @@ use std::io;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
-use super::peer::ECHO_BUFFER;
-
 /// Echoes until the other side closes, and returns the number of bytes.
-pub(crate) async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<u64> {
-    let mut buffer = [0; ECHO_BUFFER];
+pub(crate) async fn echo<S, B>(mut stream: S, buffer: fn() -> B) -> io::Result<u64>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    B: AsMut<[u8]>,
+{
+    let mut buffer = buffer();
+    let buffer = buffer.as_mut();
     let mut echoed = 0;
     loop {
-        let read = stream.read(&mut buffer).await?;
+        let read = stream.read(buffer).await?;
         if read == 0 {
             return Ok(echoed);
         }

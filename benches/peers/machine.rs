@@ -12,6 +12,9 @@ use super::row::Row;
 /// The lock file tells which versions were built.
 const LOCK: &str = include_str!("../../Cargo.lock");
 
+/// Under which allocator all of them run.
+const ALLOCATOR: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "system allocator" };
+
 /// `name` with its version, where it is a crate.
 fn with_version(name: &str) -> String {
     let entry = format!("name = \"{name}\"\nversion = \"");
@@ -26,7 +29,7 @@ pub(crate) fn describe<R: Row>(contestants: &[Contestant<R>], workers: usize) ->
     let peers: Vec<String> = contestants.iter().map(|contestant| with_version(contestant.name)).collect();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!(
-        "{}, {} CPUs, {} {}, {workers} workers, system allocator\n{}\nload average at the start: {}",
+        "{}, {} CPUs, {} {}, {workers} workers, {ALLOCATOR}\n{}\nload average at the start: {}",
         processor(),
         num_cpus::get(),
         std::env::consts::OS,

@@ -66,9 +66,16 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether this peer is to take part.
+    /// Whether this peer, which is one of the default set, is to take part.
     pub(crate) fn wants(&self, peer: &str) -> bool {
-        self.peers.is_empty() || self.peers.iter().any(|wanted| Some(wanted.as_str()) == peer.split(',').next())
+        self.peers.is_empty()
+            || self.wants_also("all")
+            || self.peers.iter().any(|wanted| Some(wanted.as_str()) == peer.split(',').next())
+    }
+
+    /// Whether this peer, which runs only where it is asked for, is to take part; so does everybody where `all` are.
+    pub(crate) fn wants_also(&self, peer: &str) -> bool {
+        self.peers.iter().any(|wanted| wanted == peer || wanted == "all")
     }
 
     /// Those of `rows` whose names contain one of the words.

@@ -38,6 +38,9 @@ pub(crate) trait Spawn: Copy + Send + Sync + 'static {
 
 /// A running runtime.
 pub(crate) trait Peer: Spawn {
+    /// The names of the rows that this one cannot run.
+    const LACKS: &'static [&'static str] = &[];
+
     /// Builds the runtime with `workers` workers and otherwise its defaults. It lives until the process ends.
     fn start(workers: usize) -> io::Result<Self>;
 
@@ -53,6 +56,9 @@ pub(crate) trait Peer: Spawn {
         F: Future + Send,
         F::Output: Send;
 
+    /// Waits.
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + Send;
+
     /// Runs `job` on the pool for blocking work.
     fn spawn_blocking<T, F>(job: F) -> impl Future<Output = T> + Send
     where
@@ -67,7 +73,14 @@ pub(crate) trait Peer: Spawn {
         connections: usize,
     ) -> impl Future<Output = io::Result<u64>> + Send + 'static;
 
-    /// The same with HTTP/1.1 (see `http.rs`); returns how many requests were answered.
+    /// The same with a buffer of [`STREAM_BUFFER`] bytes on the heap.
+    fn serve_streams(
+        self,
+        listener: std::net::TcpListener,
+        connections: usize,
+    ) -> impl Future<Output = io::Result<u64>> + Send + 'static;
+
+    /// The same as `serve_echo` with HTTP/1.1 (see `http.rs`); returns how many requests were answered.
     fn serve_http(
         self,
         listener: std::net::TcpListener,
@@ -82,3 +95,6 @@ pub(crate) trait Peer: Spawn {
 
 /// Size in bytes of the buffer that an echo connection reads into, the same for all.
 pub(crate) const ECHO_BUFFER: usize = 1024;
+
+/// The same for a stream of megabytes.
+pub(crate) const STREAM_BUFFER: usize = 64 << 10;

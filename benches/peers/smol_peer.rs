@@ -16,7 +16,7 @@ use smol::{Async, Timer};
 
 use super::futures_io_echo::echo;
 use super::http;
-use super::peer::{Peer, Spawn};
+use super::peer::{ECHO_BUFFER, Peer, STREAM_BUFFER, Spawn};
 
 /// The started executor.
 #[derive(Clone, Copy)]
@@ -55,6 +55,26 @@ impl Spawn for Smol {
     }
 }
 
+impl Smol {
+    async fn serve<B>(self, listener: std::net::TcpListener, connections: usize, buffer: fn() -> B) -> io::Result<u64>
+    where
+        B: AsMut<[u8]> + Send + 'static,
+    {
+        let listener = Async::new(listener)?;
+        let mut tasks = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await?;
+            stream.get_ref().set_nodelay(true)?;
+            tasks.push(self.spawn(echo(stream, buffer)));
+        }
+        let mut echoed = 0;
+        for task in tasks {
+            echoed += task.await?;
+        }
+        Ok(echoed)
+    }
+}
+
 impl Peer for Smol {
     fn start(workers: usize) -> io::Result<Self> {
         let executor: &'static Executor<'static> = Box::leak(Box::new(Executor::new()));
@@ -88,6 +108,11 @@ impl Peer for Smol {
     }
 
     #[inline]
+    async fn sleep(duration: Duration) {
+        Timer::after(duration).await;
+    }
+
+    #[inline]
     fn spawn_blocking<T, F>(job: F) -> impl Future<Output = T> + Send
     where
         T: Send + 'static,
@@ -97,18 +122,11 @@ impl Peer for Smol {
     }
 
     async fn serve_echo(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
-        let listener = Async::new(listener)?;
-        let mut tasks = Vec::with_capacity(connections);
-        for _ in 0..connections {
-            let (stream, _) = listener.accept().await?;
-            stream.get_ref().set_nodelay(true)?;
-            tasks.push(self.spawn(echo(stream)));
-        }
-        let mut echoed = 0;
-        for task in tasks {
-            echoed += task.await?;
-        }
-        Ok(echoed)
+        self.serve(listener, connections, || [0; ECHO_BUFFER]).await
+    }
+
+    async fn serve_streams(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
+        self.serve(listener, connections, || vec![0; STREAM_BUFFER]).await
     }
 
     async fn serve_http(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {

@@ -2,6 +2,8 @@
 //!
 //! Each runs as a task on a worker, takes the time itself, and checks that all of its work was done before it reports.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -15,7 +17,7 @@ use super::row::Outcome;
 use super::workload::Scale;
 
 /// Counts arrivals down and sends one message at the last.
-struct Countdown {
+pub(crate) struct Countdown {
     /// How many are still to arrive.
     left: AtomicUsize,
     /// Taken by the last arrival.
@@ -24,14 +26,14 @@ struct Countdown {
 
 impl Countdown {
     /// Leaked (a few dozen bytes per run), so that a task carries a plain reference and no shared reference count is measured.
-    fn start(count: usize) -> (&'static Countdown, oneshot::Receiver<()>) {
+    pub(crate) fn start(count: usize) -> (&'static Countdown, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
         let countdown = Countdown { left: AtomicUsize::new(count), done: Mutex::new(Some(sender)) };
         (Box::leak(Box::new(countdown)), receiver)
     }
 
     #[inline]
-    fn arrive(&self) {
+    pub(crate) fn arrive(&self) {
         // Ordering: publishes nothing; the message that the last arrival sends carries its own synchronisation.
         if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             let sender = self.done.lock().expect("no holder of this lock panics").take();
@@ -40,7 +42,7 @@ impl Countdown {
     }
 
     /// Exactly the announced number arrived: one more would have wrapped the counter.
-    fn verify(&self) -> Result<(), String> {
+    pub(crate) fn verify(&self) -> Result<(), String> {
         // Ordering: publishes nothing, see `arrive`.
         match self.left.load(Ordering::Relaxed) {
             0 => Ok(()),
@@ -197,5 +199,78 @@ pub(crate) fn ping_pong<S: Spawn>(spawner: S, scale: &Scale) -> Outcome {
             countdown.verify()?;
         }
         per_operation(start.elapsed(), batches * PING_PONGS_AT_ONCE)
+    })
+}
+
+/// How many tasks one of skynet spawns.
+const FAN_OUT: usize = 10;
+
+/// A task that spawns ten, and so on, until there are `leaves`; their numbers are added up on the way back. Boxed, because the future would contain
+/// itself otherwise; a leaf is not.
+fn skynet_node<S: Spawn>(spawner: S, first: usize, leaves: usize) -> Pin<Box<dyn Future<Output = usize> + Send>> {
+    Box::pin(async move {
+        let each = leaves / FAN_OUT;
+        let mut sum = 0;
+        if each == 1 {
+            let tasks: [_; FAN_OUT] = std::array::from_fn(|index| spawner.spawn(async move { first + index }));
+            for task in tasks {
+                sum += task.await;
+            }
+        } else {
+            let tasks: [_; FAN_OUT] =
+                std::array::from_fn(|index| spawner.spawn(skynet_node(spawner, first + index * each, each)));
+            for task in tasks {
+                sum += task.await;
+            }
+        }
+        sum
+    })
+}
+
+pub(crate) fn skynet<S: Spawn>(spawner: S, scale: &Scale) -> Outcome {
+    let leaves = scale.skynet_leaves;
+    spawner.run(async move {
+        let start = Instant::now();
+        let sum = skynet_node(spawner, 0, leaves).await;
+        let elapsed = start.elapsed();
+        if sum != leaves * (leaves - 1) / 2 {
+            return Err(format!("the leaves add up to {sum}"));
+        }
+        per_operation(elapsed, leaves)
+    })
+}
+
+/// How many pairs play ping-pong over channels at once, and how many exchanges each pair does.
+const PAIRS: usize = 100;
+const EXCHANGES: usize = 1_000;
+
+/// One side that sends numbers, and checks that each comes back plus one. The other side ends when this one is dropped.
+async fn player<S: Spawn>(spawner: S, countdown: &'static Countdown) {
+    let (ping, pinged) = async_channel::bounded(1);
+    let (pong, ponged) = async_channel::bounded(1);
+    S::detach(spawner.spawn(async move {
+        while let Ok(value) = pinged.recv().await {
+            let value: usize = value;
+            pong.send(value + 1).await.expect("the other side waits for it");
+        }
+    }));
+    for value in 0..EXCHANGES {
+        ping.send(value).await.expect("the other side receives until this one is gone");
+        assert_eq!(ponged.recv().await, Ok(value + 1), "the answer is the ping plus one");
+    }
+    countdown.arrive();
+}
+
+pub(crate) fn channel_ping_pong<S: Spawn>(spawner: S, _: &Scale) -> Outcome {
+    spawner.run(async move {
+        let (countdown, all_ran) = Countdown::start(PAIRS);
+        let start = Instant::now();
+        for _ in 0..PAIRS {
+            S::detach(spawner.spawn(player(spawner, countdown)));
+        }
+        all_ran.await.map_err(|_| "the tasks were dropped")?;
+        let elapsed = start.elapsed();
+        countdown.verify()?;
+        per_operation(elapsed, PAIRS * EXCHANGES)
     })
 }

@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use super::http;
-use super::peer::{ECHO_BUFFER, Peer, Spawn};
+use super::peer::{ECHO_BUFFER, Peer, STREAM_BUFFER, Spawn};
 
 /// Where a job goes that holds its thread for long: see [`Peer::hold`].
 const AS_IT_IS: u8 = 0;
@@ -82,6 +82,26 @@ impl<const HOLD: u8> Spawn for TokioThat<HOLD> {
     }
 }
 
+impl<const HOLD: u8> TokioThat<HOLD> {
+    async fn serve<B>(self, listener: std::net::TcpListener, connections: usize, buffer: fn() -> B) -> io::Result<u64>
+    where
+        B: AsMut<[u8]> + Send + 'static,
+    {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let mut tasks = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await?;
+            tasks.push(self.spawn(echo(stream, buffer)));
+        }
+        let mut echoed = 0;
+        for task in tasks {
+            echoed += task.await?;
+        }
+        Ok(echoed)
+    }
+}
+
 impl<const HOLD: u8> Peer for TokioThat<HOLD> {
     fn start(workers: usize) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
@@ -107,6 +127,11 @@ impl<const HOLD: u8> Peer for TokioThat<HOLD> {
     }
 
     #[inline]
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(duration)
+    }
+
+    #[inline]
     fn spawn_blocking<T, F>(job: F) -> impl Future<Output = T> + Send
     where
         T: Send + 'static,
@@ -116,18 +141,11 @@ impl<const HOLD: u8> Peer for TokioThat<HOLD> {
     }
 
     async fn serve_echo(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let mut tasks = Vec::with_capacity(connections);
-        for _ in 0..connections {
-            let (stream, _) = listener.accept().await?;
-            tasks.push(self.spawn(echo(stream)));
-        }
-        let mut echoed = 0;
-        for task in tasks {
-            echoed += task.await?;
-        }
-        Ok(echoed)
+        self.serve(listener, connections, || [0; ECHO_BUFFER]).await
+    }
+
+    async fn serve_streams(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
+        self.serve(listener, connections, || vec![0; STREAM_BUFFER]).await
     }
 
     async fn serve_http(self, listener: std::net::TcpListener, connections: usize) -> io::Result<u64> {
@@ -156,12 +174,14 @@ impl<const HOLD: u8> Peer for TokioThat<HOLD> {
     }
 }
 
-async fn echo(mut stream: TcpStream) -> io::Result<u64> {
+/// Echoes until the other side closes, and returns the number of bytes.
+pub(crate) async fn echo<B: AsMut<[u8]>>(mut stream: TcpStream, buffer: fn() -> B) -> io::Result<u64> {
     stream.set_nodelay(true)?;
-    let mut buffer = [0; ECHO_BUFFER];
+    let mut buffer = buffer();
+    let buffer = buffer.as_mut();
     let mut echoed = 0;
     loop {
-        let read = stream.read(&mut buffer).await?;
+        let read = stream.read(buffer).await?;
         if read == 0 {
             return Ok(echoed);
         }
