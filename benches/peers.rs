@@ -31,6 +31,8 @@ mod peers {
     pub(crate) mod limit;
     pub(crate) mod lineup;
     pub(crate) mod machine;
+    #[cfg(feature = "monoio")]
+    pub(crate) mod monoio_peer;
     pub(crate) mod options;
     #[allow(dead_code, reason = "shared with the benchmark `mixed`, which uses the rest")]
     pub(crate) mod peer;
@@ -39,6 +41,7 @@ mod peers {
     pub(crate) mod summary;
     pub(crate) mod table;
     pub(crate) mod tasks;
+    pub(crate) mod tokio_islands_peer;
     #[allow(dead_code, reason = "shared with the benchmark `mixed`, which uses the rest")]
     pub(crate) mod tokio_peer;
     pub(crate) mod waiting;
@@ -93,7 +96,10 @@ Runs the workloads whose names contain one of the given words (all without a wor
   --quick           fewer and shorter rounds: less than two minutes in all
   --rounds N        rounds that count (default 11, quick 7; one more before them is thrown away)
   --workers N       workers of every runtime (default: the CPUs this process may use)
-  --peers A,B       only these peers (default eddies,tokio,smol,limit; `all` is those and tokio-ct,tokio-tuned,monoio)
+  --peers A,B       only these peers (default: eddies,tokio,smol,limit); `all` is those and
+                      tokio-ct     a current-thread runtime per worker
+                      tokio-tuned  its builder tuned; more of it with RUSTFLAGS=\"--cfg tokio_unstable\"
+                      monoio       needs --features monoio; on epoll
   --markdown FILE   also write the table as Markdown
   --svg FILE        also draw the ratios to tokio
   --list            print the workloads and end

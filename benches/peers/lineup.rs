@@ -5,16 +5,41 @@ use std::io;
 use super::contest::{Contestant, LIMIT};
 use super::eddies_peer::Eddies;
 use super::limit::Limit;
+#[cfg(feature = "monoio")]
+use super::monoio_peer::Monoio;
 use super::options::Options;
 use super::peer::{Peer, Spawn};
 use super::row::Row;
 use super::smol_peer::Smol;
-use super::tokio_peer::Tokio;
+use super::tokio_islands_peer::TokioIslands;
+use super::tokio_peer::{Tokio, TokioTuned};
 use super::workload::idle;
 
 /// Starts those that were asked for. In front of the limit.
+///
+/// # Errors
+///
+/// The system's; or a peer was asked for that nobody knows, or that this program was built without.
 pub(crate) fn add_more<R: Row>(contestants: &mut Vec<Contestant<R>>, options: &Options) -> io::Result<()> {
-    let _ = (contestants, options);
+    let mut more = Vec::new();
+    if options.wants_also(TokioIslands::NAME) {
+        more.push(Contestant::peer::<TokioIslands>(options.workers)?);
+    }
+    if options.wants_also(TokioTuned::NAME) {
+        more.push(Contestant::peer::<TokioTuned>(options.workers)?);
+    }
+    #[cfg(feature = "monoio")]
+    if options.wants_also(Monoio::NAME) {
+        more.push(Contestant::peer::<Monoio>(options.workers)?);
+    }
+    let place = contestants.iter().position(|each| each.name == LIMIT).unwrap_or(contestants.len());
+    contestants.splice(place..place, more);
+    for wanted in options.peers.iter().filter(|wanted| *wanted != "all") {
+        if !contestants.iter().any(|contestant| contestant.name == wanted) {
+            let hint = if wanted == "monoio" { ": build with --features monoio" } else { "" };
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no peer is called {wanted}{hint}")));
+        }
+    }
     Ok(())
 }
 
@@ -25,10 +50,14 @@ pub(crate) fn measure_idle_tasks(arguments: &[String]) -> io::Result<()> {
     let workers = workers.parse().map_err(|_| invalid())?;
     let tasks = tasks.parse().map_err(|_| invalid())?;
     let report = match peer.as_str() {
-        Eddies::NAME => idle::run(Eddies::start(workers)?, tasks),
-        Tokio::NAME => idle::run(Tokio::start(workers)?, tasks),
-        Smol::NAME => idle::run(Smol::start(workers)?, tasks),
-        LIMIT => idle::run(Limit, tasks),
+        Eddies::NAME => idle::run(Eddies::start(workers)?, tasks, 1),
+        Tokio::NAME => idle::run(Tokio::start(workers)?, tasks, 1),
+        Smol::NAME => idle::run(Smol::start(workers)?, tasks, 1),
+        TokioIslands::NAME => idle::run(TokioIslands::start(workers)?, tasks, 1),
+        TokioTuned::NAME => idle::run(TokioTuned::start(workers)?, tasks, 1),
+        #[cfg(feature = "monoio")]
+        Monoio::NAME => idle::run(Monoio::start(workers)?, tasks, 1),
+        LIMIT => idle::run(Limit, tasks, 1),
         _ => return Err(invalid()),
     };
     report.map_err(io::Error::other)?.print();

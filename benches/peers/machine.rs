@@ -26,7 +26,12 @@ fn with_version(name: &str) -> String {
 
 /// Processor, kernel, load, versions: one line each.
 pub(crate) fn describe<R: Row>(contestants: &[Contestant<R>], workers: usize) -> String {
-    let peers: Vec<String> = contestants.iter().map(|contestant| with_version(contestant.name)).collect();
+    describe_named(contestants.iter().map(|contestant| contestant.name), workers)
+}
+
+/// The same for the peers of these names.
+pub(crate) fn describe_named<'a>(peers: impl Iterator<Item = &'a str>, workers: usize) -> String {
+    let peers: Vec<String> = peers.map(with_version).collect();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!(
         "{}, {} CPUs, {} {}, {workers} workers, {ALLOCATOR}\n{}\nload average at the start: {}",

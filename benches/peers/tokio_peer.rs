@@ -1,4 +1,4 @@
-//! tokio's multi-thread runtime with its defaults; in the benchmark `mixed` also with what its documentation advises for code that holds a thread
+//! tokio's multi-thread runtime with its defaults; tuned as far as its stable interface allows, where `tokio-tuned` was asked for; in the benchmark `mixed` also with what its documentation advises for code that holds a thread
 //! for long: `block_in_place`, or `spawn_blocking`.
 
 use std::future::Future;
@@ -21,6 +21,8 @@ use super::peer::{ECHO_BUFFER, Peer, STREAM_BUFFER, Spawn};
 const AS_IT_IS: u8 = 0;
 const IN_PLACE: u8 = 1;
 const BLOCKING: u8 = 2;
+/// As it is, and the builder is tuned.
+const TUNED: u8 = 3;
 
 /// The started runtime.
 #[derive(Clone, Copy)]
@@ -32,9 +34,11 @@ pub(crate) type Tokio = TokioThat<AS_IT_IS>;
 pub(crate) type TokioInPlace = TokioThat<IN_PLACE>;
 /// They are sent to `spawn_blocking`.
 pub(crate) type TokioBlocking = TokioThat<BLOCKING>;
+/// See [`tune`].
+pub(crate) type TokioTuned = TokioThat<TUNED>;
 
 /// A `JoinHandle` whose output is the task's: a panic in a task ends the benchmark.
-pub(crate) struct Joined<T>(JoinHandle<T>);
+pub(crate) struct Joined<T>(pub(crate) JoinHandle<T>);
 
 impl<T> Future for Joined<T> {
     type Output = T;
@@ -49,6 +53,7 @@ impl<const HOLD: u8> Spawn for TokioThat<HOLD> {
     const NAME: &'static str = match HOLD {
         IN_PLACE => "tokio, block_in_place",
         BLOCKING => "tokio, spawn_blocking",
+        TUNED => "tokio-tuned",
         _ => "tokio",
     };
 
@@ -82,6 +87,14 @@ impl<const HOLD: u8> Spawn for TokioThat<HOLD> {
     }
 }
 
+/// For throughput: fewer looks at the reactor and at the queue from outside, more events per look. The rest of the knobs is behind
+/// `RUSTFLAGS="--cfg tokio_unstable"`; where that is given, the slot for the task woken last is off and the new timer is on.
+fn tune(builder: &mut Builder) {
+    builder.event_interval(127).global_queue_interval(127).max_io_events_per_tick(4096);
+    #[cfg(tokio_unstable)]
+    builder.disable_lifo_slot().enable_alt_timer();
+}
+
 impl<const HOLD: u8> TokioThat<HOLD> {
     async fn serve<B>(self, listener: std::net::TcpListener, connections: usize, buffer: fn() -> B) -> io::Result<u64>
     where
@@ -104,7 +117,12 @@ impl<const HOLD: u8> TokioThat<HOLD> {
 
 impl<const HOLD: u8> Peer for TokioThat<HOLD> {
     fn start(workers: usize) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(workers).enable_all();
+        if HOLD == TUNED {
+            tune(&mut builder);
+        }
+        let runtime = builder.build()?;
         Ok(TokioThat(Box::leak(Box::new(runtime))))
     }
 

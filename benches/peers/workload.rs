@@ -189,12 +189,17 @@ fn repeat(sample: Duration, run: impl Fn() -> Outcome) -> Outcome {
     Ok(figures)
 }
 
-/// Raises the limit on open files as far as this process may, and says which of `workloads` have to be left out nevertheless.
-pub(crate) fn leave_out(workloads: &mut Vec<Workload>) -> Vec<String> {
-    let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, hard)| {
+/// Raises the limit on open files as far as this process may; returns what it may have now.
+pub(crate) fn raise_files_allowed() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, hard)| {
         let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
         if raised.is_ok() { hard } else { soft }
-    });
+    })
+}
+
+/// Says which of `workloads` have to be left out because of that limit.
+pub(crate) fn leave_out(workloads: &mut Vec<Workload>) -> Vec<String> {
+    let allowed = raise_files_allowed();
     let too_many = |workload: &Workload| workload.files() > allowed;
     let out = workloads.iter().copied().filter(too_many);
     let said = out.map(|workload| {

@@ -92,44 +92,56 @@ async fn wait(stage: &'static Stage, index: usize) {
     }
 }
 
-/// What the process does.
-pub(crate) fn run<S: Spawn>(spawner: S, tasks: usize) -> Result<Report, String> {
-    let (waiting, all_wait) = Countdown::start(tasks);
-    let (woken, all_woke) = Countdown::start(tasks);
-    let places = (0..tasks).map(|_| Mutex::new(None)).collect();
-    let stage: &'static Stage = Box::leak(Box::new(Stage { places, waiting, woken }));
-    let says_not = |error: io::Error| error.to_string();
+/// What the process does: spawns so many tasks and wakes them, so many times. Memory is that of the first time, times are means.
+pub(crate) fn run<S: Spawn>(spawner: S, tasks: usize, times: usize) -> Result<Report, String> {
     spawner.run(async move {
         // What a runtime makes once is there before the count.
         for _ in 0..BATCH {
             spawner.spawn(async {}).await;
         }
-        let before = Footprint::now().map_err(says_not)?;
-        let start = Instant::now();
-        for index in 0..tasks {
-            S::detach(spawner.spawn(wait(stage, index)));
-            if index % BATCH == BATCH - 1 {
-                S::yield_now().await;
-            }
+        let mut report = once(spawner, tasks).await?;
+        for _ in 1..times {
+            let again = once(spawner, tasks).await?;
+            report.spawn_ns += again.spawn_ns;
+            report.wake_ns += again.wake_ns;
         }
-        all_wait.await.map_err(|_| "the tasks were dropped")?;
-        let spawn_ns = start.elapsed().as_nanos() as f64 / tasks as f64;
-        waiting.verify()?;
-        let after = Footprint::now().map_err(says_not)?;
-        let start = Instant::now();
-        for place in &stage.places {
-            let waker = place.lock().expect("no holder of this lock panics").take();
-            waker.ok_or("a task left no waker")?.wake();
+        report.spawn_ns /= times as f64;
+        report.wake_ns /= times as f64;
+        Ok(report)
+    })
+}
+
+async fn once<S: Spawn>(spawner: S, tasks: usize) -> Result<Report, String> {
+    let (waiting, all_wait) = Countdown::start(tasks);
+    let (woken, all_woke) = Countdown::start(tasks);
+    let places = (0..tasks).map(|_| Mutex::new(None)).collect();
+    let stage: &'static Stage = Box::leak(Box::new(Stage { places, waiting, woken }));
+    let says_not = |error: io::Error| error.to_string();
+    let before = Footprint::now().map_err(says_not)?;
+    let start = Instant::now();
+    for index in 0..tasks {
+        S::detach(spawner.spawn(wait(stage, index)));
+        if index % BATCH == BATCH - 1 {
+            S::yield_now().await;
         }
-        all_woke.await.map_err(|_| "the tasks were dropped")?;
-        let wake_ns = start.elapsed().as_nanos() as f64 / tasks as f64;
-        woken.verify()?;
-        let per_task = |bytes: i64| bytes as f64 / tasks as f64;
-        Ok(Report {
-            rss_bytes: per_task(after.rss - before.rss),
-            heap_bytes: per_task(after.heap - before.heap),
-            spawn_ns,
-            wake_ns,
-        })
+    }
+    all_wait.await.map_err(|_| "the tasks were dropped")?;
+    let spawn_ns = start.elapsed().as_nanos() as f64 / tasks as f64;
+    waiting.verify()?;
+    let after = Footprint::now().map_err(says_not)?;
+    let start = Instant::now();
+    for place in &stage.places {
+        let waker = place.lock().expect("no holder of this lock panics").take();
+        waker.ok_or("a task left no waker")?.wake();
+    }
+    all_woke.await.map_err(|_| "the tasks were dropped")?;
+    let wake_ns = start.elapsed().as_nanos() as f64 / tasks as f64;
+    woken.verify()?;
+    let per_task = |bytes: i64| bytes as f64 / tasks as f64;
+    Ok(Report {
+        rss_bytes: per_task(after.rss - before.rss),
+        heap_bytes: per_task(after.heap - before.heap),
+        spawn_ns,
+        wake_ns,
     })
 }
