@@ -69,7 +69,7 @@ fn main() -> ExitCode {
             Counting::begin();
             lineup::measure_idle_tasks(&arguments[1..]).map(|()| ExitCode::SUCCESS)
         }
-        _ => match Options::parse(arguments, 7, 11) {
+        _ => match Options::parse(arguments, 9, 11) {
             Ok(options) if options.is_help => {
                 println!("{USAGE}");
                 Ok(ExitCode::SUCCESS)
@@ -94,7 +94,7 @@ cargo bench --bench peers -- [OPTIONS] [WORKLOAD...]
 Runs the workloads whose names contain one of the given words (all without a word) on every peer, interleaved.
 
   --quick           fewer and shorter rounds: less than two minutes in all
-  --rounds N        rounds that count (default 11, quick 7; one more before them is thrown away)
+  --rounds N        rounds that count (default 11, quick 9; one more before them is thrown away)
   --workers N       workers of every runtime (default: the CPUs this process may use)
   --peers A,B       only these peers (default: eddies,tokio,smol,limit); `all` is those and
                       tokio-ct     a current-thread runtime per worker

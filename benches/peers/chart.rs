@@ -12,7 +12,7 @@ const UNIT_WIDTH: f64 = 90.0;
 /// Longer bars are cut here; the figure beside them is the real one.
 const LONGEST: f64 = 6.0;
 const BAR_HEIGHT: f64 = 14.0;
-const COLORS: [&str; 6] = ["#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#7f7f7f"];
+const COLORS: [&str; 8] = ["#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#7f7f7f"];
 
 /// The chart of the metrics for which `is_drawn` holds, as an SVG document.
 pub(crate) fn svg<R: Row>(

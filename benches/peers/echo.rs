@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::socket::{Backlog, listen};
 use nix::sys::time::TimeValLike;
 
 use super::echo_client::{self, Load, MESSAGE};
@@ -60,6 +61,8 @@ pub(crate) fn serve_client<T>(
     serve: impl FnOnce(TcpListener) -> io::Result<T>,
 ) -> io::Result<Served<T>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // The standard library lets 128 wait; a client that connects faster than that is accepted waits for a second then, and another.
+    listen(&listener, Backlog::MAXALLOWABLE)?;
     let address = listener.local_addr()?;
     let client = Command::new(std::env::current_exe()?)
         .arg(argument)
@@ -93,7 +96,7 @@ struct Heard {
 /// Waits for the client's report. A client that failed may have left the server waiting for connections: they are made in its place,
 /// and closed at once, so that the server ends.
 fn wait_for(client: Child, address: SocketAddr, connections: usize) -> io::Result<Heard> {
-    let heard = listen(client);
+    let heard = hear(client);
     if heard.is_err() {
         for _ in 0..connections {
             // The server may be gone already, or have all its connections: both are fine.
@@ -103,7 +106,7 @@ fn wait_for(client: Child, address: SocketAddr, connections: usize) -> io::Resul
     heard
 }
 
-fn listen(mut client: Child) -> io::Result<Heard> {
+fn hear(mut client: Child) -> io::Result<Heard> {
     let mut heard = Heard::default();
     for line in BufReader::new(client.stdout.take().expect("it is piped")).lines() {
         match line?.as_str() {

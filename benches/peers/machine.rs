@@ -15,9 +15,10 @@ const LOCK: &str = include_str!("../../Cargo.lock");
 /// Under which allocator all of them run.
 const ALLOCATOR: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "system allocator" };
 
-/// `name` with its version, where it is a crate.
+/// `name` with its version, where it is a crate, or one with something behind a hyphen.
 fn with_version(name: &str) -> String {
-    let entry = format!("name = \"{name}\"\nversion = \"");
+    let package = name.split('-').next().unwrap_or(name);
+    let entry = format!("name = \"{package}\"\nversion = \"");
     match LOCK.split_once(&entry).and_then(|(_, rest)| rest.split_once('"')) {
         Some((version, _)) => format!("{name} {version}"),
         None => name.to_owned(),
