@@ -64,7 +64,7 @@ impl Scale {
             blocking_jobs: if is_quick { 2_000 } else { 10_000 },
             idle_wakes: if is_quick { 100 } else { 1_000 },
             idle_tasks: if is_quick { 100_000 } else { 1_000_000 },
-            window_ms: if is_quick { 300 } else { 2_000 },
+            window_ms: if is_quick { 200 } else { 2_000 },
         }
     }
 }
