@@ -31,9 +31,11 @@ pub(crate) fn with_budget<R>(poll: impl FnOnce() -> R) -> R {
     with_left(BUDGET, poll)
 }
 
+#[inline]
 fn with_left<R>(left: u8, poll: impl FnOnce() -> R) -> R {
     struct Restore(u8);
     impl Drop for Restore {
+        #[inline]
         fn drop(&mut self) {
             let before = self.0;
             // A thread that is being torn down has no counter any more, and needs none.

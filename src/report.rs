@@ -368,15 +368,22 @@ fn print(what: &dyn fmt::Display) {
 }
 
 /// Runs `f`, which calls user code; a panic is told as `kind` and answered with `None`.
+#[inline]
 pub(crate) fn catch<R>(kind: ExceptionKind, f: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(value) => Some(value),
         Err(payload) => {
-            report(&Exception::panic(kind, &*payload));
-            drop_payload(payload);
+            panicked(kind, payload);
             None
         }
     }
+}
+
+/// Tells of a panic that was caught, and drops what it carried.
+#[cold]
+pub(crate) fn panicked(kind: ExceptionKind, payload: Box<dyn Any + Send>) {
+    report(&Exception::panic(kind, &*payload));
+    drop_payload(payload);
 }
 
 #[cfg(all(test, not(eddies_loom)))]

@@ -82,20 +82,25 @@ fn schedule_from_outside(shared: Option<Arc<Shared>>, index: usize, runnable: Ru
 }
 
 /// Takes a completing task out of its registry; the last one of a closed registry tells those who wait for it.
+#[inline]
 fn unlink(home: &LoopShared, registry: &Registry, task: TaskRef) -> bool {
     let removed = registry.remove(task);
-    if removed.is_drained
-        && let Some(shared) = home.shared.upgrade()
-    {
-        // A shutdown that has closed the registry but is not seen here yet looks at it once more when it signals (`begin_shutdown`).
-        if shared.is_closing() {
-            shared.tasks_ended();
-        } else {
-            // The owner alone has closed it, to leave its seat.
-            home.signal(signal::CLOSE);
-        }
+    if removed.is_drained {
+        tell_drained(home);
     }
     removed.was_linked
+}
+
+#[cold]
+fn tell_drained(home: &LoopShared) {
+    let Some(shared) = home.shared.upgrade() else { return };
+    // A shutdown that has closed the registry but is not seen here yet looks at it once more when it signals (`begin_shutdown`).
+    if shared.is_closing() {
+        shared.tasks_ended();
+    } else {
+        // The owner alone has closed it, to leave its seat.
+        home.signal(signal::CLOSE);
+    }
 }
 
 /// Puts a Runnable into the one queue of `home` that nobody steals from. `home` lives at least until the Runnable is in a queue (H1).

@@ -18,7 +18,7 @@
 #![allow(unsafe_code, reason = "a task is one manually managed allocation behind a type-erased pointer")]
 
 use std::future::Future;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -175,26 +175,47 @@ unsafe fn run<F: Future, S: Schedule>(header: NonNull<Header>) -> Outcome {
     Outcome::Finished
 }
 
-/// One poll. `None`: the future waits.
+/// One poll, and if it gave the output, the end of the future. `None`: the future waits. Else the stage is empty.
 #[inline]
 fn poll_future<F: Future, S>(task: &Cell<F, S>, header: NonNull<Header>) -> Option<Result<F::Output, TaskError>> {
+    // It lies outside of what is caught, so that a panic in the future's destructor does not drop it while it unwinds.
+    let mut output = None;
     let poll = || {
-        task.stage.with_mut(|stage| {
+        task.stage.with_mut(|at| {
             // SAFETY: the task is RUNNING and this thread its runner, so the stage is this thread's alone (T1).
-            let stage = unsafe { &mut *stage };
+            let stage = unsafe { &mut *at };
             let Stage::Polling(future) = stage else { unreachable!("a task that is not complete has a future") };
             // SAFETY: the future never moves: it is dropped in place, and the allocation is stable.
             let future = unsafe { Pin::new_unchecked(future) };
             // SAFETY: the runner's reference outlives the borrowed waker.
             let waker = unsafe { borrowed_waker(header) };
-            coop::with_budget(|| future.poll(&mut Context::from_waker(&waker)))
-        })
+            if let Poll::Ready(value) = coop::with_budget(|| future.poll(&mut Context::from_waker(&waker))) {
+                output = Some(value);
+                // SAFETY: the stage is this thread's alone (T1), and no reference into it is left.
+                unsafe { empty(at) };
+            }
+        });
     };
     match catch_unwind(AssertUnwindSafe(poll)) {
-        Ok(Poll::Ready(output)) => Some(Ok(output)),
-        Ok(Poll::Pending) => None,
-        Err(payload) => Some(Err(TaskError::Panicked(TaskPanic::new(payload)))),
+        Ok(()) => output.map(Ok),
+        Err(payload) => Some(Err(after_panic(task, payload, output))),
     }
+}
+
+/// Cleans up after a panic of the future: in its poll, or, if there is an output, in its destructor.
+#[cold]
+fn after_panic<F: Future, S>(
+    task: &Cell<F, S>,
+    payload: Box<dyn std::any::Any + Send>,
+    output: Option<F::Output>,
+) -> TaskError {
+    if output.is_some() {
+        report::catch(ExceptionKind::Drop, || drop(output));
+    } else if let Err(second) = drop_stage(task) {
+        // Two panics, one report: the first tells why.
+        report::drop_payload(second);
+    }
+    TaskError::Panicked(TaskPanic::new(payload))
 }
 
 /// Drops the future of an aborted task.
@@ -211,23 +232,34 @@ fn abort_future<F: Future, S>(task: &Cell<F, S>) -> Result<F::Output, TaskError>
 fn drop_stage<F: Future, S>(task: &Cell<F, S>) -> Result<(), Box<dyn std::any::Any + Send>> {
     let drop_in_place = || {
         task.stage.with_mut(|stage| {
-            // The stage is marked empty also when the destructor panics: it must not run twice.
-            struct Empty<F: Future>(*mut Stage<F>);
-            impl<F: Future> Drop for Empty<F> {
-                fn drop(&mut self) {
-                    // SAFETY: the contents were dropped in place (a panicking destructor counts as run), so writing over them loses nothing.
-                    unsafe { self.0.write(Stage::Consumed) };
-                }
-            }
-            let _empty = Empty(stage);
-            // SAFETY: the caller owns the stage (T1 before COMPLETE, T3 after), and `Empty` keeps it from being dropped again.
-            unsafe { stage.drop_in_place() };
+            // SAFETY: the caller owns the stage (T1 before COMPLETE, T3 after).
+            unsafe { empty(stage) };
         });
     };
     catch_unwind(AssertUnwindSafe(drop_in_place))
 }
 
-/// Stores the output and completes the task. Returns how many references the runner has to release: its own and, it may be, the registry's.
+/// Drops what is in the stage, in its place. A destructor's panic passes through, and leaves the stage empty too: it must not run twice.
+///
+/// # Safety
+///
+/// The stage is the caller's, and nothing refers into it.
+#[inline]
+unsafe fn empty<F: Future>(stage: *mut Stage<F>) {
+    struct Empty<F: Future>(*mut Stage<F>);
+    impl<F: Future> Drop for Empty<F> {
+        #[inline]
+        fn drop(&mut self) {
+            // SAFETY: the contents were dropped in place (a panicking destructor counts as run), so writing over them loses nothing.
+            unsafe { self.0.write(Stage::Consumed) };
+        }
+    }
+    let _empty = Empty(stage);
+    // SAFETY: the caller's contract, and `Empty` keeps it from being dropped again.
+    unsafe { stage.drop_in_place() };
+}
+
+/// Stores the output in the empty stage and completes the task. Returns how many references the runner has to release: its own and, it may be, the registry's.
 fn finish<F: Future, S: Schedule>(
     task: &Cell<F, S>,
     header: NonNull<Header>,
@@ -237,20 +269,7 @@ fn finish<F: Future, S: Schedule>(
         Ok(output) if S::IS_TASK && task.header.state.load().has_cancel() => refuse_late_output(task, output),
         output => output,
     };
-    // After an abort the stage is empty already, and this drops nothing.
-    let output = match (drop_stage(task), output) {
-        (Ok(()), output) => output,
-        (Err(payload), Err(TaskError::Panicked(first))) => {
-            // Two panics, one report: the first tells why.
-            report::drop_payload(payload);
-            Err(TaskError::Panicked(first))
-        }
-        (Err(payload), output) => {
-            report::catch(ExceptionKind::Drop, || drop(output));
-            Err(TaskError::Panicked(TaskPanic::new(payload)))
-        }
-    };
-    let is_cancelled = matches!(output, Err(TaskError::Cancelled(_)));
+    let (is_error, is_cancelled) = (output.is_err(), matches!(output, Err(TaskError::Cancelled(_))));
     task.stage.with_mut(|stage| {
         // SAFETY: still RUNNING, still this thread's (T1); the stage is `Consumed` and needs no drop.
         unsafe { stage.write(Stage::Finished(output)) };
@@ -258,8 +277,11 @@ fn finish<F: Future, S: Schedule>(
     let registered = task.scheduler.release(TaskRef(header));
     let before = task.header.state.complete(is_cancelled);
     if !before.has_join() {
-        // SAFETY: complete and without a handle: the output is the completer's (T3).
-        unsafe { drop_output::<F, S>(header) };
+        // An output without a destructor goes with the cell.
+        if needs_drop::<F::Output>() || is_error {
+            // SAFETY: complete and without a handle: the output is the completer's (T3).
+            unsafe { drop_output::<F, S>(header) };
+        }
     } else if before.has_join_waker() {
         task.header.wake_joiner();
     }
@@ -381,19 +403,22 @@ unsafe fn peek_output<F: Future, S>(header: NonNull<Header>) -> Option<NonNull<(
 ///
 /// The task is complete and its output the caller's (T3).
 unsafe fn drop_output<F: Future, S>(header: NonNull<Header>) {
-    let mut output: Option<Result<F::Output, TaskError>> = None;
-    // SAFETY: the caller's contract, and `output` has the type that goes with `F`.
-    unsafe { take_output::<F, S>(header, NonNull::from(&mut output).cast()) };
     // SAFETY: the caller holds a reference.
-    let label = unsafe { &header.as_ref().label };
-    match output {
-        Some(Err(TaskError::Panicked(panic))) => {
-            let exception = Exception::new(ExceptionKind::Task, panic.message());
-            report::report(&exception.of_task(label.name(), label.location()));
+    let task = unsafe { cell::<F, S>(header) };
+    let panic = task.stage.with(|stage| {
+        // SAFETY: the output is the caller's (T3), who does not write it now.
+        match unsafe { &*stage } {
+            Stage::Finished(Err(TaskError::Panicked(panic))) => Some(panic.clone()),
+            _ => None,
         }
-        output => {
-            report::catch(ExceptionKind::Drop, || drop(output));
-        }
+    });
+    if let Some(panic) = panic {
+        let label = &task.header.label;
+        let exception = Exception::new(ExceptionKind::Task, panic.message());
+        report::report(&exception.of_task(label.name(), label.location()));
+    }
+    if let Err(payload) = drop_stage(task) {
+        report::panicked(ExceptionKind::Drop, payload);
     }
 }
 

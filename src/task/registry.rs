@@ -51,6 +51,7 @@ impl Registry {
 
     /// Links a new task, taking over the registry's reference. `false`: the registry is closed, and the reference released; the caller
     /// drops the Runnable.
+    #[inline]
     pub(crate) fn insert(&self, task: TaskRef) -> bool {
         let mut list = self.list.lock();
         if !list.takes_tasks() {
@@ -70,6 +71,7 @@ impl Registry {
 
     /// Unlinks a task that completes. Returns whether it was linked, so that the caller has the registry's reference to release, and whether
     /// the registry is now closed and empty.
+    #[inline]
     pub(crate) fn remove(&self, task: TaskRef) -> Removed {
         let mut list = self.list.lock();
         let mut place = None;
