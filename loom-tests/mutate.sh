@@ -26,11 +26,12 @@ rm -rf "$copy" "$CARGO_TARGET_DIR/debug/incremental"
 mkdir -p "$copy"
 (cd "$root" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy")
 
-# Runs the models $1 (names separated by blanks) on the copy. The exit status is cargo's, 124 when the time ran out.
+# Runs the models $1 (names separated by blanks) on the copy, unoptimised but for loom: compiling takes longer than exploring. The exit status is cargo's, 124 when the time ran out.
 run_models() {
     # shellcheck disable=SC2086
     (cd "$copy" && timeout "$limit" cargo test --package eddies-loom-tests --lib \
-        --config 'profile.dev.package.eddies-loom-tests.debug=0' -- --test-threads=1 --nocapture $1) >"$log" 2>&1
+        --config 'profile.dev.package.eddies-loom-tests.debug=0' --config 'profile.dev.package.eddies-loom-tests.opt-level=0' \
+        -- --test-threads=1 --nocapture $1) >"$log" 2>&1
 }
 
 # The models that failed in the last run, a line each.

@@ -5,7 +5,8 @@
 //! into many), and a cell gives out raw pointers through closures, as loom's does. Under `cfg(eddies_loom)`, set by the build script of
 //! `loom-tests` for that package alone, they are loom's.
 //!
-//! What loom cannot model and therefore differs: a timed wait never times out, and there is no clock. Models do without both.
+//! What loom cannot model and therefore differs: a timed wait never times out, and there is no clock. Models do without both. In mio's place they
+//! have the stand-in of `kernel`, for a thread that waits in the real one stops all of loom's.
 
 #[cfg(not(eddies_loom))]
 pub(crate) use real::*;
@@ -13,12 +14,22 @@ pub(crate) use real::*;
 #[cfg(eddies_loom)]
 pub(crate) use model::*;
 
+#[cfg(eddies_loom)]
+pub(crate) mod kernel;
+
 #[cfg(not(eddies_loom))]
 mod real {
     pub(crate) use std::sync::atomic;
     pub(crate) use std::sync::{Arc, OnceLock, Weak};
     pub(crate) use std::thread;
     pub(crate) use std::thread_local;
+
+    /// What a reactor uses of mio.
+    pub(crate) mod mio {
+        pub(crate) use ::mio::event;
+        pub(crate) use ::mio::unix::SourceFd;
+        pub(crate) use ::mio::{Events, Interest, Poll, Registry, Token, Waker};
+    }
 
     use std::sync::PoisonError;
     use std::time::Duration;
@@ -111,6 +122,8 @@ mod model {
     pub(crate) use loom::sync::atomic;
     pub(crate) use loom::thread;
 
+    pub(crate) use super::kernel as mio;
+
     /// `std::thread_local!` in its constant form, which loom's does not know: here the values are made when a thread first asks.
     macro_rules! constant_thread_local {
         ($($(#[$attribute:meta])* static $name:ident: $type:ty = const { $init:expr };)*) => {
@@ -194,6 +207,14 @@ mod model {
             // Ordering: Release pairs with the Acquire in `get`.
             self.is_set.store(true, atomic::Ordering::Release);
             Ok(())
+        }
+
+        /// The value; of `make` if there is none. `make` must not pass anything of loom's: another thread would come in here meanwhile.
+        pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+            let value = self.value.get_or_init(make);
+            // Ordering: AcqRel, as in `get` and `set`, for this thread may have been either.
+            self.is_set.swap(true, atomic::Ordering::AcqRel);
+            value
         }
 
         pub(crate) fn take(&mut self) -> Option<T> {

@@ -9,8 +9,7 @@
 //!
 //! - `turn`: [`Reactor`], the kernel side: mio's poll behind the *turn lock*, its waker, registering a descriptor;
 //! - `table`: which registration a kernel event belongs to. Tokens are an index and a generation, never pointers;
-//! - `readiness`: one registered descriptor: the readiness word, the tick that guards it, and the waiters. It knows nothing of mio, so
-//!   it and the table run under loom as they are.
+//! - `readiness`: one registered descriptor: the readiness word, the tick that guards it, and the waiters. It knows nothing of mio.
 //!
 //! Beside them `registration`: the owning end of one registered descriptor.
 //!
@@ -43,18 +42,13 @@
 //! - *Sticky "closed" bits.* tokio never clears them. But what would block is not closed: a FIFO gets a new writer after the last one
 //!   hung up, and a UDP socket that was shut down for reading answers "would block" for ever. Sticky bits turn both into a busy loop.
 
-#[cfg(not(eddies_loom))]
-pub(crate) mod registration;
-#[cfg(not(eddies_loom))]
-mod turn;
-
 pub(crate) mod readiness;
+pub(crate) mod registration;
 mod table;
 pub(crate) mod timer;
+mod turn;
 
-#[cfg(not(eddies_loom))]
 pub(crate) use registration::Registration;
-#[cfg(not(eddies_loom))]
 pub(crate) use turn::Reactor;
 
 #[cfg(all(test, eddies_loom))]

@@ -31,6 +31,7 @@ use crate::error::LoopClosed;
 use crate::event_loop::EventLoop;
 use crate::loom::thread_local;
 use crate::net::source::{Direction, IoSource};
+use crate::reactor::Reactor;
 use crate::scheduler::current;
 use crate::standing::{Closed, Standing, loop_here};
 
@@ -298,7 +299,7 @@ fn register_duplicate(fd: BorrowedFd<'_>) -> Result<IoSource<OwnedFd>, Descripto
     let runtime = current::runtime("watching a descriptor").map_err(DescriptorError::NoRuntime)?;
     for each in runtime.workers() {
         if each.reactor.sources() > 0 {
-            drop(each.reactor.register(number).map_err(refused)?);
+            drop(Reactor::register(&each.reactor, number).map_err(refused)?);
         }
     }
     let source = IoSource::new(fd.try_clone_to_owned().map_err(refused)?);

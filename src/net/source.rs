@@ -313,7 +313,7 @@ impl<S: AsRawFd> IoSource<S> {
         if let Some(registration) = self.registration.get() {
             return Ok(registration);
         }
-        let registration = reactor.register(self.io.as_raw_fd())?;
+        let registration = Reactor::register(reactor, self.io.as_raw_fd())?;
         if let Some(direction) = blocked {
             registration.assume_ready(direction.opposite());
         }

@@ -21,7 +21,7 @@ use crate::loom::{Arc, Mutex};
 /// Bits of a token that hold the slot's index; the generation has the others.
 const INDEX_BITS: u32 = if usize::BITS == 64 { 32 } else { 20 };
 
-const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
+pub(super) const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 
 /// A slot and the generation of its tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +109,10 @@ impl Table {
         let token = SourceToken::pack(entry.key(), generation);
         entry.insert(Tenant { token, source });
         slots.next_generation = generation.wrapping_add(1);
-        // Ordering: Relaxed, publishes nothing: `nudge`, which follows an insertion, and the park decision bring their own fences.
-        self.len.fetch_add(1, Ordering::Relaxed);
+        // Ordering: Release, for an owner that counts the first source in `table.rs::len` and then looks for the kernel's side, which was opened
+        // before: the fence of its next `sleep.rs::announce` acquires that. With Relaxed it might go round without sleeping for as long as
+        // the nudge that follows is not there. That it counts the source before it sleeps at all is the work of the nudge's fence.
+        self.len.fetch_add(1, Ordering::Release);
         Ok(token)
     }
 
@@ -154,7 +156,7 @@ impl Table {
     /// How many sources there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        // Ordering: Relaxed, pairs with nothing; see `table.rs::insert`.
+        // Ordering: Relaxed, paired by a fence; see `table.rs::insert`.
         self.len.load(Ordering::Relaxed)
     }
 }

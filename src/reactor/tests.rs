@@ -104,7 +104,7 @@ fn a_new_source_is_not_ready_until_the_first_turn_reports_it() {
     let reactor = reactor();
     let (a, _b) = pair();
     assert_eq!(reactor.sources(), 0);
-    let registration = reactor.register(a.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
     assert_eq!(reactor.sources(), 1);
     assert!(poll(&registration, Waker::noop(), Direction::Write).is_pending());
     assert!(turn(&reactor, LONG) > 0);
@@ -119,7 +119,7 @@ fn bytes_that_came_before_the_registration_are_reported() {
     let reactor = reactor();
     let (a, mut b) = pair();
     b.write_all(b"x").unwrap();
-    let registration = reactor.register(a.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
     assert!(ready(&reactor, &registration, Direction::Read).readiness().intersects(Readiness::READABLE));
 }
 
@@ -127,7 +127,7 @@ fn bytes_that_came_before_the_registration_are_reported() {
 fn an_edge_is_delivered_once_and_wakes_only_its_direction() {
     let reactor = reactor();
     let (mut a, mut b) = pair();
-    let registration = reactor.register(a.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
     ready(&reactor, &registration, Direction::Write);
     settle(&reactor);
     let (reads, read_waker) = Count::waker();
@@ -151,7 +151,7 @@ fn an_edge_is_delivered_once_and_wakes_only_its_direction() {
 fn a_full_socket_becomes_writable_when_the_other_side_reads() {
     let reactor = reactor();
     let (mut a, mut b) = pair();
-    let registration = reactor.register(a.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
     let block = [0; 65536];
     let mut written = 0;
     let event = loop {
@@ -177,7 +177,7 @@ fn a_full_socket_becomes_writable_when_the_other_side_reads() {
 fn an_event_that_comes_before_the_clearing_survives_it() {
     let reactor = reactor();
     let (a, mut b) = pair();
-    let registration = reactor.register(a.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
     b.write_all(b"x").unwrap();
     let event = ready(&reactor, &registration, Direction::Read);
     b.write_all(b"y").unwrap();
@@ -190,7 +190,7 @@ fn an_event_that_comes_before_the_clearing_survives_it() {
 fn half_close_is_readable_and_closed_and_leaves_writing_alone() {
     let reactor = reactor();
     let (client, server) = tcp_pair();
-    let registration = reactor.register(client.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, client.as_raw_fd()).unwrap();
     ready(&reactor, &registration, Direction::Write);
     settle(&reactor);
     let (reads, read_waker) = Count::waker();
@@ -211,7 +211,7 @@ fn half_close_is_readable_and_closed_and_leaves_writing_alone() {
 fn both_wake_when(hang_up: impl FnOnce(TcpStream)) -> ReadyEvent {
     let reactor = reactor();
     let (client, server) = tcp_pair();
-    let registration = reactor.register(client.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, client.as_raw_fd()).unwrap();
     ready(&reactor, &registration, Direction::Write);
     settle(&reactor);
     clear(&registration, Direction::Write);
@@ -241,7 +241,7 @@ fn a_reset_wakes_both_directions() {
 fn a_hang_up_wakes_both_directions() {
     let reactor = reactor();
     let (a, b) = pair();
-    let registration = reactor.register(a.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
     settle(&reactor);
     clear(&registration, Direction::Write);
     let (reads, read_waker) = Count::waker();
@@ -264,7 +264,7 @@ fn an_error_without_in_or_out_wakes_the_writer_of_a_pipe() {
     // With room in the pipe the kernel would report OUT beside the error.
     socket2::SockRef::from(&writer).set_nonblocking(true).unwrap();
     while writer.write(&[0; 4096]).is_ok() {}
-    let registration = reactor.register(writer.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, writer.as_raw_fd()).unwrap();
     settle(&reactor);
     let (writes, waker) = Count::waker();
     assert!(poll(&registration, &waker, Direction::Write).is_pending());
@@ -287,7 +287,7 @@ fn stale_events_never_reach_the_next_socket_with_the_same_descriptor() {
         let fd = a.as_raw_fd();
         reused += usize::from(fd == last_fd);
         last_fd = fd;
-        let registration = reactor.register(fd).unwrap();
+        let registration = Reactor::register(&reactor, fd).unwrap();
         b.write_all(b"x").unwrap();
         if round % 2 == 0 {
             assert_eq!(turn(&reactor, LONG), 1);
@@ -331,13 +331,13 @@ fn a_turn_beside_deregistrations_delivers_only_to_the_living() {
     };
     for _ in 0..10_000 {
         let (a, mut b) = pair();
-        let registration = reactor.register(a.as_raw_fd()).unwrap();
+        let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
         b.write_all(b"x").unwrap();
         drop(registration);
         drop(a);
         // The next tenant of the descriptor and the slot has nothing to read, and must not be told that it has.
         let (c, _d) = pair();
-        let next = reactor.register(c.as_raw_fd()).unwrap();
+        let next = Reactor::register(&reactor, c.as_raw_fd()).unwrap();
         assert!(poll(&next, Waker::noop(), Direction::Read).is_pending());
         drop(next);
     }
@@ -352,12 +352,12 @@ fn a_turn_beside_deregistrations_delivers_only_to_the_living() {
 fn a_regular_file_is_refused_and_leaves_nothing() {
     let reactor = reactor();
     let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-    let error = reactor.register(file.as_raw_fd()).unwrap_err();
+    let error = Reactor::register(&reactor, file.as_raw_fd()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     assert_eq!(reactor.sources(), 0);
     let (a, _b) = pair();
-    let _first = reactor.register(a.as_raw_fd()).unwrap();
-    assert_eq!(reactor.register(a.as_raw_fd()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    let _first = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
+    assert_eq!(Reactor::register(&reactor, a.as_raw_fd()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(reactor.sources(), 1);
     assert_eq!(turn(&reactor, LONG), 1, "the first registration still works");
 }
@@ -366,7 +366,7 @@ fn a_regular_file_is_refused_and_leaves_nothing() {
 fn a_thief_takes_the_events_of_an_owner_that_does_not_turn() {
     let reactor = reactor();
     let (a, mut b) = pair();
-    let registration = reactor.register(a.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
     settle(&reactor);
     let (reads, waker) = Count::waker();
     assert!(poll(&registration, &waker, Direction::Read).is_pending());
@@ -459,7 +459,7 @@ fn every_wake_ends_some_turn_beside_a_thief() {
 fn shutdown_ends_every_wait_and_refuses_new_sources() {
     let reactor = reactor();
     let (a, b) = pair();
-    let registration = reactor.register(a.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
     let (reads, waker) = Count::waker();
     assert!(poll(&registration, &waker, Direction::Read).is_pending());
     let mut keyed = Box::pin(registration.readiness(Direction::Read.readiness()));
@@ -473,14 +473,17 @@ fn shutdown_ends_every_wait_and_refuses_new_sources() {
     };
     assert!(event.is_shutdown());
     assert_eq!(registration.clear_ready(event, Direction::Read).unwrap_err().kind(), io::ErrorKind::Other);
-    assert_eq!(reactor.register(b.as_raw_fd()).unwrap_err().to_string(), "the runtime of this socket has shut down");
+    assert_eq!(
+        Reactor::register(&reactor, b.as_raw_fd()).unwrap_err().to_string(),
+        "the runtime of this socket has shut down"
+    );
 }
 
 #[test]
 fn many_wait_on_one_socket_and_one_that_leaves_takes_nothing_along() {
     let reactor = reactor();
     let (a, mut b) = pair();
-    let registration = reactor.register(a.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
     settle(&reactor);
     let (count, waker) = Count::waker();
     let mut waits: Vec<_> = (0..10).map(|_| Box::pin(registration.readiness(Direction::Read.readiness()))).collect();
@@ -500,7 +503,7 @@ fn many_wait_on_one_socket_and_one_that_leaves_takes_nothing_along() {
 fn dropping_a_registration_wakes_who_is_left() {
     let reactor = reactor();
     let (a, _b) = pair();
-    let registration = reactor.register(a.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
     let (count, waker) = Count::waker();
     assert!(poll(&registration, &waker, Direction::Read).is_pending());
     drop(registration);
@@ -517,7 +520,7 @@ fn a_duplicate_that_stays_open_sends_no_event_to_whoever_comes_next() {
         let (a, mut b) = pair();
         let fd = a.as_raw_fd();
         let duplicate = a.try_clone().unwrap();
-        let registration = reactor.register(fd).unwrap();
+        let registration = Reactor::register(&reactor, fd).unwrap();
         ready(&reactor, &registration, Direction::Write);
         if round % 2 == 0 {
             // An event that the kernel has queued when the registration goes.
@@ -527,7 +530,7 @@ fn a_duplicate_that_stays_open_sends_no_event_to_whoever_comes_next() {
         drop(a);
         let (next, _other) = pair();
         reused += usize::from(next.as_raw_fd() == fd);
-        let registration = reactor.register(next.as_raw_fd()).unwrap();
+        let registration = Reactor::register(&reactor, next.as_raw_fd()).unwrap();
         settle(&reactor);
         let (reads, waker) = Count::waker();
         assert!(poll(&registration, &waker, Direction::Read).is_pending());
@@ -546,7 +549,7 @@ fn a_refused_connection_wakes_the_writer_with_its_error() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_nonblocking(true).unwrap();
-    let registration = reactor.register(socket.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, socket.as_raw_fd()).unwrap();
     // A socket that was never connected hangs up at once; that is not what is tested.
     settle(&reactor);
     clear(&registration, Direction::Write);
@@ -571,7 +574,7 @@ fn a_refused_datagram_wakes_the_reader_with_its_error() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     socket.connect(dead).unwrap();
-    let registration = reactor.register(socket.as_raw_fd()).unwrap();
+    let registration = Reactor::register(&reactor, socket.as_raw_fd()).unwrap();
     ready(&reactor, &registration, Direction::Write);
     settle(&reactor);
     let (reads, waker) = Count::waker();

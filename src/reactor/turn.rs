@@ -9,12 +9,10 @@ use std::os::fd::RawFd;
 use std::task::Waker;
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
-
 use super::readiness::{Readiness, Source, shut_down_error};
 use super::registration::Registration;
 use super::table::{NoSlot, SourceToken, Table};
+use crate::loom::mio::{self, Interest, SourceFd, Token};
 use crate::loom::{Arc, Mutex, OnceLock};
 
 /// The token of the reactor's own waker. No source has it: see `table.rs::insert`.
@@ -155,7 +153,7 @@ impl Reactor {
         }
     }
 
-    /// Any thread: registers `fd` for both directions, edge-triggered. What is ready already is reported by the next turn.
+    /// Any thread: registers `fd` with `reactor` for both directions, edge-triggered. What is ready already is reported by the next turn.
     ///
     /// `fd` must stay open for as long as the registration lives.
     ///
@@ -164,19 +162,19 @@ impl Reactor {
     /// The kernel cannot wait for this kind of file (`PermissionDenied` for a regular one), has no room for it, or knows it already; or the
     /// reactor is shut down. For the first socket of a loop: the system has no descriptors left for the epoll instance and its waker. Nothing is
     /// left behind.
-    pub(crate) fn register(self: &Arc<Self>, fd: RawFd) -> io::Result<Registration> {
-        let opened = self.open()?;
+    pub(crate) fn register(reactor: &Arc<Reactor>, fd: RawFd) -> io::Result<Registration> {
+        let opened = reactor.open()?;
         let source = Arc::new(Source::new());
-        let token = self.table.insert(source.clone()).map_err(|error| match error {
+        let token = reactor.table.insert(source.clone()).map_err(|error| match error {
             NoSlot::ShutDown => shut_down_error(),
             NoSlot::Full => io::Error::other("one event loop cannot hold that many sockets"),
         })?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = opened.registry.register(&mut SourceFd(&fd), Token(token.to_usize()), interest) {
-            self.table.remove(token);
+            reactor.table.remove(token);
             return Err(error);
         }
-        Ok(Registration::new(self.clone(), source, token, fd))
+        Ok(Registration::new(reactor.clone(), source, token, fd))
     }
 
     /// Any thread: the registration's end. After it no event is produced for `fd`, and one that was produced already finds nobody.
@@ -220,3 +218,7 @@ fn readiness_of(event: &mio::event::Event) -> Readiness {
     .filter(|(is_set, _)| *is_set)
     .fold(Readiness::EMPTY, |readiness, (_, bits)| readiness | bits)
 }
+
+#[cfg(all(test, eddies_loom))]
+#[path = "../../loom-tests/models/turn.rs"]
+mod models;

@@ -235,7 +235,7 @@ fn into_inner_deregisters_and_gives_the_descriptor_back_open() {
     b.write_all(b"x").unwrap();
     assert_eq!(io.read(&mut [0; 2]).unwrap(), 1);
     // A descriptor that is still in the kernel's set could not be added again.
-    reactor.register(io.as_raw_fd()).unwrap();
+    Reactor::register(&reactor, io.as_raw_fd()).unwrap();
 }
 
 #[test]

@@ -28,8 +28,8 @@ use std::task::{Context, Poll, Wake};
 use super::tests::settings;
 use super::*;
 use crate::loom::{Mutex, MutexGuard};
-use crate::reactor::Registration;
 use crate::reactor::readiness::Direction;
+use crate::reactor::{Reactor, Registration};
 use crate::scheduler::monitor::Watch;
 use crate::task::Spawn;
 
@@ -411,7 +411,7 @@ impl Simulation {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let home = self.below(self.shared.settings.workers);
-        let registration = self.shared.at(home).reactor.register(ours.as_raw_fd()).unwrap();
+        let registration = Reactor::register(&self.shared.at(home).reactor, ours.as_raw_fd()).unwrap();
         let number = {
             let mut ground = self.world.lock();
             ground.sockets.push(Socket { ours, theirs, registration, home, unread: 0, is_awaited: false });
