@@ -152,3 +152,7 @@ mod models;
 #[cfg(all(test, eddies_loom))]
 #[path = "../loom-tests/models/cancel.rs"]
 mod cancel_models;
+
+#[cfg(all(test, eddies_loom))]
+#[path = "../loom-tests/models/local_tasks.rs"]
+mod local_models;

@@ -369,6 +369,10 @@ impl Guarded {
 #[path = "../../loom-tests/models/timers.rs"]
 mod models;
 
+#[cfg(all(test, eddies_loom))]
+#[path = "../../loom-tests/models/timers_moved.rs"]
+mod moved_models;
+
 #[cfg(all(test, not(eddies_loom)))]
 mod tests {
     use super::*;

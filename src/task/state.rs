@@ -344,6 +344,10 @@ impl fmt::Debug for Snapshot {
     }
 }
 
+#[cfg(all(test, eddies_loom))]
+#[path = "../../loom-tests/models/references.rs"]
+mod models;
+
 #[cfg(all(test, not(eddies_loom)))]
 mod tests {
     use super::*;
