@@ -14,6 +14,10 @@ mod error;
 #[cfg(not(eddies_loom))]
 mod event_loop;
 pub mod future;
+/// Checks of what reads text and bytes, for a fuzzer; not part of the interface.
+#[cfg(all(any(test, fuzzing), not(eddies_loom)))]
+#[path = "../fuzz/checks/tape.rs"]
+pub mod fuzzing;
 #[cfg(all(feature = "hyper", not(eddies_loom)))]
 pub mod hyper;
 #[cfg(not(eddies_loom))]

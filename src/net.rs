@@ -67,6 +67,8 @@ pub mod tcp;
 mod udp;
 pub mod unix;
 
+#[cfg(fuzzing)]
+pub(crate) use addr::fuzz::check as check_addresses;
 pub use addr::{SocketAddrs, ToSocketAddrs, lookup_host};
 pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamSocket, WriteHalf};
 #[doc(no_inline)]

@@ -329,6 +329,12 @@ pub mod unix {
     /// The signals that we ever registered for: a few. Any thread.
     static EFFECTS: Mutex<Vec<Effect>> = Mutex::new(Vec::new());
 
+    /// Whether we ever registered for `kind`.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_known(kind: SignalKind) -> bool {
+        EFFECTS.lock().iter().any(|effect| effect.kind == kind)
+    }
+
     /// Gives `kind` its default effect back, if G4 allows it.
     pub(super) fn give_back_default(kind: SignalKind) {
         let mut effects = EFFECTS.lock();
@@ -380,3 +386,7 @@ pub mod unix {
         }
     }
 }
+
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/checks/signals.rs"]
+pub(crate) mod fuzz;

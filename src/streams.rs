@@ -65,6 +65,8 @@ pub use connector::Connector;
 pub use stream_errors::{
     ConnectErrors, IncompleteRead, LimitOverrun, LimitsReversed, NotServing, NotWritten, ReadError, SharedError,
 };
+#[cfg(fuzzing)]
+pub(crate) use stream_reader::fuzz::check as check_reader;
 pub use stream_reader::{Lines, StreamReader};
 pub use stream_server::{HandlerOutcome, Server, ServerBuilder, start_server, start_unix_server};
 pub use stream_writer::StreamWriter;

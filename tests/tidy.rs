@@ -299,7 +299,8 @@ fn atomic_operations_are_argued_and_where_they_belong() {
 #[test]
 fn names_say_something_and_nothing_is_unfinished() {
     hold(check_names);
-    let others = ["macros/src", "tests", "loom-tests", "benches", "examples"].into_iter().flat_map(rust_files);
+    let others =
+        ["macros/src", "tests", "loom-tests", "fuzz/checks", "benches", "examples"].into_iter().flat_map(rust_files);
     let wrong: Vec<String> = others.flat_map(|(name, text)| check_names(&Source::new(&name, &text))).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
@@ -393,8 +394,11 @@ fn tests_missing<'a>(text: &'a str, sources: &str) -> BTreeSet<&'a str> {
 #[test]
 fn the_tests_that_the_page_on_correctness_names_exist() {
     let text = fs::read_to_string(root().join("docs/CORRECTNESS.md")).unwrap();
-    let sources: String =
-        ["src", "tests", "loom-tests"].into_iter().flat_map(rust_files).map(|(_, source)| source).collect();
+    let sources: String = ["src", "tests", "loom-tests", "fuzz/checks"]
+        .into_iter()
+        .flat_map(rust_files)
+        .map(|(_, source)| source)
+        .collect();
     let missing = tests_missing(&text, &sources);
     assert!(missing.is_empty(), "docs/CORRECTNESS.md names tests that do not exist: {missing:?}");
     let missing: BTreeSet<_> = files_named(&text).into_iter().filter(|name| !root().join(name).exists()).collect();

@@ -215,6 +215,10 @@ pub(super) async fn first_usable<T>(
     Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no address to try")))
 }
 
+#[cfg(any(test, fuzzing))]
+#[path = "../../fuzz/checks/addresses.rs"]
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -302,8 +302,12 @@ fn invalid(message: String) -> io::Error {
 
 fn workers_from_environment() -> io::Result<Option<usize>> {
     let Some(value) = std::env::var_os("EDDIES_WORKERS") else { return Ok(None) };
-    let number = value.to_str().and_then(|text| text.trim().parse().ok());
+    let number = value.to_str().and_then(parse_workers);
     number.map(Some).ok_or_else(|| invalid(format!("EDDIES_WORKERS is {value:?}, which is no number of workers")))
+}
+
+fn parse_workers(text: &str) -> Option<usize> {
+    text.trim().parse().ok()
 }
 
 /// `Duration::MAX` for `off`.
@@ -341,6 +345,10 @@ impl fmt::Debug for Builder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(any(test, fuzzing))]
+#[path = "../../fuzz/checks/settings.rs"]
+pub(crate) mod fuzz;
 
 #[cfg(test)]
 mod tests {

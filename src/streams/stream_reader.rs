@@ -428,3 +428,7 @@ impl<R: AsyncRead + Unpin> AsyncBufRead for StreamReader<R> {
         self.skip(amount);
     }
 }
+
+#[cfg(any(test, fuzzing))]
+#[path = "../../fuzz/checks/stream_reader.rs"]
+pub(crate) mod fuzz;
