@@ -60,8 +60,9 @@ fn a_timer_moved_while_it_fires_fires_once_and_not_early() {
     check("timers_fire_vs_reset", 2, 190, || {
         let line = StartLine::new();
         let timers = timers();
-        let (count, waker) = Count::new();
+        let ((count, waker), (neighbour, neighbour_waker)) = (Count::new(), Count::new());
         let key = insert(&timers, 10, waker);
+        insert(&timers, 12, neighbour_waker);
         let (of_mover, of_thief) = (timers.clone(), timers.clone());
         let mover = line.spawn(move || of_mover.reset_at(key, 20).is_some());
         let thief = line.spawn(move || steal(&of_thief, 10));
@@ -70,9 +71,10 @@ fn a_timer_moved_while_it_fires_fires_once_and_not_early() {
         let was_moved = mover.join().unwrap();
         thief.join().unwrap();
         assert_eq!(count.get(), usize::from(!was_moved), "early, or never");
-        assert_eq!(timers.next_tick().is_some(), was_moved);
+        assert_eq!((neighbour.get(), timers.next_tick().is_some_and(|next| next <= 12)), (0, true), "early");
         fire(&timers, 19);
-        assert_eq!(count.get(), usize::from(!was_moved), "early");
+        assert_eq!((count.get(), neighbour.get()), (usize::from(!was_moved), 1), "early");
+        assert_eq!(timers.next_tick().is_some(), was_moved);
         fire(&timers, 20);
         assert_eq!((count.get(), timers.next_tick()), (1, None));
     });
