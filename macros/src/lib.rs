@@ -183,7 +183,8 @@ fn check(attr: Attr, function: &AsyncFn) -> Result<()> {
     let second_test =
         function.attributes.iter().find(|a| a.path().segments.last().is_some_and(|last| last.ident == "test"));
     if signature.asyncness.is_none() {
-        refuse(&signature.fn_token, format!("{attr_name} runs an async function: write `async fn {name}`"))
+        let keyword = &signature.fn_token;
+        refuse(keyword, format!("{attr_name} runs an async function: write `async fn {name}`"))
     } else if !signature.inputs.is_empty() {
         refuse(&signature.inputs, format!("{attr_name} calls `{name}` without arguments: write `async fn {name}()`"))
     } else if !generics.params.is_empty() {

@@ -264,7 +264,7 @@ impl Poll {
         &self.0
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "as mio has it")]
+    #[allow(clippy::unnecessary_wraps, reason = "as mio has it")]
     pub(crate) fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let kernel = &self.0.0;
         events.clear();

@@ -4,6 +4,7 @@ use std::panic::Location;
 
 use super::*;
 use crate::loom::Mutex;
+use crate::reactor::Reactor;
 use crate::reactor::readiness::Direction;
 use crate::scheduler::Settings;
 use crate::task::Spawn;
@@ -162,7 +163,7 @@ fn a_search_takes_what_is_ready_on_the_reactor_of_a_peer_that_runs() {
     let (here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
     here.set_nonblocking(true).unwrap();
     let rings = std::sync::Arc::new(Rings::default());
-    let registration = shared.at(1).reactor.register(std::os::fd::AsRawFd::as_raw_fd(&here)).unwrap();
+    let registration = Reactor::register(&shared.at(1).reactor, std::os::fd::AsRawFd::as_raw_fd(&here)).unwrap();
     let waker = Waker::from(rings.clone());
     let wait = || registration.poll_ready(&mut std::task::Context::from_waker(&waker), Direction::Read);
     assert!(wait().is_pending());
