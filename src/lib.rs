@@ -45,6 +45,7 @@ mod scheduler;
 /// The part of the scheduler that models check; the rest needs threads and sockets.
 #[cfg(eddies_loom)]
 mod scheduler {
+    pub(crate) mod attendance;
     pub(crate) mod drowse;
     pub(crate) mod park;
     pub(crate) mod rescue;

@@ -3,7 +3,8 @@
 //! Every event loop has one [`Reactor`]. The worker that owns the loop *turns* it: it waits in the kernel until a socket is ready, a
 //! timeout passes, or another thread calls [`Reactor::wake`]; then it collects the wakers of everybody who waited for what happened.
 //! While the owner is busy with a long poll, any other worker may turn the reactor in its place, without waiting
-//! ([`Reactor::try_turn`]), and run what became ready: readiness is stolen just as tasks are.
+//! ([`Reactor::try_turn`]), and run what became ready: readiness is stolen just as tasks are. One that has nothing else to do can wait for that
+//! ([`Vigil`]).
 //!
 //! Three parts, each below the other:
 //!
@@ -11,7 +12,8 @@
 //! - `table`: which registration a kernel event belongs to. Tokens are an index and a generation, never pointers;
 //! - `readiness`: one registered descriptor: the readiness word, the tick that guards it, and the waiters. It knows nothing of mio.
 //!
-//! Beside them `registration`: the owning end of one registered descriptor.
+//! Beside them `registration`: the owning end of one registered descriptor; and `vigil`: a wait for several reactors at once, for who helps a
+//! stalled loop.
 //!
 //! # Invariants
 //!
@@ -47,9 +49,13 @@ pub(crate) mod registration;
 mod table;
 pub(crate) mod timer;
 mod turn;
+#[cfg(not(eddies_loom))]
+mod vigil;
 
 pub(crate) use registration::Registration;
 pub(crate) use turn::Reactor;
+#[cfg(not(eddies_loom))]
+pub(crate) use vigil::Vigil;
 
 #[cfg(all(test, eddies_loom))]
 #[path = "../loom-tests/models/readiness.rs"]

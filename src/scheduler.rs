@@ -19,6 +19,7 @@
 //! - **H2** Who publishes work from outside the runtime's threads holds a counted reference to the runtime from before the push until after
 //!   the notification, for the task may run, and end the runtime, as soon as it is pushed.
 
+pub(crate) mod attendance;
 pub(crate) mod call_timers;
 pub(crate) mod callback;
 pub(crate) mod clock;
@@ -59,6 +60,7 @@ use crate::report::{self, Exception, ExceptionKind, Handler, Hooks, SlowPollHook
 use crate::task::registry::Registry;
 use crate::task::{Runnable, TaskHandle};
 
+use attendance::Attendance;
 use clock::Clock;
 use home::Job;
 use monitor::Monitor;
@@ -186,6 +188,8 @@ pub(crate) struct LoopShared {
     pub(crate) progress: CachePadded<worker::Progress>,
     /// A stalled loop that this one was asked to help. Written by the monitor and by who lends a loop, taken by the owner.
     rescue: Rescue,
+    /// Which loop attends this one while it is stalled. Written by that loop's owner, read by it and the monitor.
+    attendance: Attendance,
     /// Whether a thread is in the seat. Written by that thread, read by the monitor and by who places work from outside.
     is_occupied: AtomicBool,
     /// Whether the owner is in `block_in_place`. Written by the owner, read by the monitor, which takes it for stalled at once.
@@ -404,6 +408,11 @@ impl Shared {
         None
     }
 
+    /// Whether a loop that sleeps waits for the sockets of `stalled` too. A hint.
+    pub(crate) fn is_attended(&self, stalled: &LoopShared) -> bool {
+        stalled.attendance.by().is_some_and(|helper| self.sleep.is_idle(helper))
+    }
+
     /// Asks loop `helper`, which runs and is not stalled, to help `stalled` between two of its polls: none sleeps that could.
     pub(crate) fn ask_for_help(&self, helper: usize, stalled: usize) {
         let helper = self.at(helper);
@@ -593,6 +602,7 @@ impl LoopShared {
             signals: Signals::new(),
             progress: CachePadded::new(worker::Progress::new()),
             rescue: Rescue::new(),
+            attendance: Attendance::new(),
             is_occupied: AtomicBool::new(false),
             is_lent: AtomicBool::new(false),
             main_location: Mutex::new(None),

@@ -7,10 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::Reactor;
 use super::readiness::{Direction, Readiness, ReadyEvent, Source};
 use super::registration::Registration;
 use super::table::Table;
+use super::{Reactor, Vigil};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Arc, thread};
 
@@ -453,6 +453,84 @@ fn every_wake_ends_some_turn_beside_a_thief() {
     stop.store(1, Ordering::Relaxed);
     thief.join().unwrap();
     owner.join().unwrap();
+}
+
+/// A wait of `reactor`'s owner in a vigil: which others it was told of, and whether anything ended it.
+fn turn_in(reactor: &Reactor, vigil: &mut Vigil, timeout: Option<Duration>) -> (Vec<usize>, bool) {
+    let (mut ready, mut wakers) = (Vec::new(), Vec::new());
+    let is_ended = reactor.turn_in(vigil, timeout, &mut wakers, &mut ready).unwrap();
+    wakers.into_iter().for_each(Waker::wake);
+    (ready, is_ended)
+}
+
+#[test]
+fn a_vigil_ends_with_an_event_of_its_owner_or_of_another() {
+    let (own, other) = (reactor(), reactor());
+    let ((a, mut b), (c, mut d)) = (pair(), pair());
+    let of_own = own.register(a.as_raw_fd()).unwrap();
+    let of_other = other.register(c.as_raw_fd()).unwrap();
+    settle(&own);
+    settle(&other);
+    let mut vigil = Vigil::new(&own).unwrap();
+    vigil.add(7, &other).unwrap();
+    assert_eq!(turn_in(&own, &mut vigil, Some(Duration::ZERO)), (Vec::new(), false));
+    let (reads, waker) = Count::waker();
+    assert!(poll(&of_own, &waker, Direction::Read).is_pending());
+    b.write_all(b"x").unwrap();
+    assert_eq!(turn_in(&own, &mut vigil, None), (Vec::new(), true));
+    assert_eq!(reads.get(), 1, "the own events are delivered, and no turn follows");
+    let (others, waker) = Count::waker();
+    assert!(poll(&of_other, &waker, Direction::Read).is_pending());
+    d.write_all(b"x").unwrap();
+    assert_eq!(turn_in(&own, &mut vigil, None), (vec![7], true));
+    assert_eq!(others.get(), 0, "it is for the caller to turn the other");
+    assert_eq!(other.try_turn(&mut Vec::new()), Some(1));
+    assert_eq!(turn_in(&own, &mut vigil, Some(Duration::ZERO)), (Vec::new(), false));
+    vigil.remove(7);
+    d.write_all(b"x").unwrap();
+    assert_eq!(turn_in(&own, &mut vigil, Some(Duration::ZERO)), (Vec::new(), false));
+}
+
+#[test]
+fn what_is_there_already_ends_each_wait_of_a_vigil_anew() {
+    let (own, other) = (reactor(), reactor());
+    let (a, mut b) = pair();
+    let _registration = other.register(a.as_raw_fd()).unwrap();
+    settle(&other);
+    b.write_all(b"x").unwrap();
+    let mut vigil = Vigil::new(&own).unwrap();
+    vigil.add(0, &other).unwrap();
+    for _ in 0..3 {
+        // Nobody turns it: the edge was reported, the event is still there.
+        assert_eq!(turn_in(&own, &mut vigil, Some(LONG)), (vec![0], true));
+    }
+}
+
+#[test]
+fn a_wake_ends_a_vigil_also_if_a_thief_was_told_of_it() {
+    let (own, other) = (reactor(), reactor());
+    // Each over the other: no circle.
+    let mut vigil = Vigil::new(&own).unwrap();
+    vigil.add(1, &other).unwrap();
+    let mut of_other = Vigil::new(&other).unwrap();
+    of_other.add(0, &own).unwrap();
+    own.wake();
+    assert_eq!(turn_in(&own, &mut vigil, None), (Vec::new(), true));
+    own.wake();
+    assert_eq!(own.try_turn(&mut Vec::new()), Some(0));
+    let begin = Instant::now();
+    turn_in(&own, &mut vigil, Some(LONG));
+    assert!(begin.elapsed() < LONG, "the owner was not woken");
+    let owner = {
+        let own = own.clone();
+        thread::spawn(move || turn_in(&own, &mut vigil, None))
+    };
+    // Until the owner is in, a thief gets in; after that none can take the wake-up (V-a).
+    while own.try_turn(&mut Vec::new()).is_some() {
+        thread::yield_now();
+    }
+    own.wake();
+    assert_eq!(owner.join().unwrap(), (Vec::new(), true));
 }
 
 #[test]

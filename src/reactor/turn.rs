@@ -13,7 +13,7 @@ use super::readiness::{Readiness, Source, shut_down_error};
 use super::registration::Registration;
 use super::table::{NoSlot, SourceToken, Table};
 use crate::loom::mio::{self, Interest, SourceFd, Token};
-use crate::loom::{Arc, Mutex, OnceLock};
+use crate::loom::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// The token of the reactor's own waker. No source has it: see `table.rs::insert`.
 const WAKE: Token = Token(usize::MAX);
@@ -24,7 +24,7 @@ const EVENTS_MIN: usize = 256;
 const EVENTS_MAX: usize = 1024;
 
 /// What only one thread at a time may touch: who is in a turn.
-struct Turn {
+pub(super) struct Turn {
     poll: mio::Poll,
     /// The buffer of the kernel's answers; empty outside a turn.
     events: mio::Events,
@@ -49,6 +49,23 @@ impl Opened {
         let waker = mio::Waker::new(&registry, WAKE)?;
         let events = mio::Events::with_capacity(event_capacity);
         Ok(Opened { turn: Mutex::new(Turn { poll, events, wake_is_owed: false }), registry, waker })
+    }
+
+    /// Owner thread only: takes the turn lock, for as long as it takes a thief that is in there.
+    pub(super) fn enter(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock()
+    }
+
+    /// What a vigil waits for in this reactor's place.
+    pub(super) fn registry(&self) -> &mio::Registry {
+        &self.registry
+    }
+}
+
+impl Turn {
+    /// R5: whether the owner is owed a wake-up, which it takes with this.
+    pub(super) fn take_owed_wake(&mut self) -> bool {
+        std::mem::take(&mut self.wake_is_owed)
     }
 }
 
@@ -98,9 +115,9 @@ impl Reactor {
                 None => return Ok(0),
             }
         } else {
-            opened.turn.lock()
+            opened.enter()
         };
-        let timeout = if std::mem::take(&mut turn.wake_is_owed) { Some(Duration::ZERO) } else { timeout };
+        let timeout = if turn.take_owed_wake() { Some(Duration::ZERO) } else { timeout };
         let (events, _) = self.turn_locked(&mut turn, timeout, wakers)?;
         Ok(events)
     }
@@ -116,7 +133,7 @@ impl Reactor {
     }
 
     /// One wait and the delivery of what it brought: the number of events, and whether `wake` was among them.
-    fn turn_locked(
+    pub(super) fn turn_locked(
         &self,
         turn: &mut Turn,
         timeout: Option<Duration>,

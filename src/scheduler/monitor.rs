@@ -3,7 +3,8 @@
 //! It sleeps while every loop does. While any runs it looks at all of them once a millisecond ([`TICK`]):
 //!
 //! - a loop that made no poll and no turn since the last look is *stalled*: a sleeping peer is sent to take over its ready I/O, its due timers
-//!   and its queued tasks (`Worker::rescue`), again at each tick for as long as the stall lasts. Where none sleeps, one that runs and is not
+//!   and its queued tasks (`Worker::rescue`), again at each tick with new ones of these. It then sleeps over the loop's reactor
+//!   (`Worker::attend`), and nobody is sent for sockets while it does. Where none sleeps, one that runs and is not
 //!   stalled is asked to do that between two of its polls (the signal HELP): it may never run out of tasks of its own, and so never look for
 //!   others. Where none is left either, the monitor itself asks the stalled loop's reactor and timers. It begins each look with another loop, so that
 //!   the same few do not get every helper;
@@ -268,11 +269,12 @@ impl Watch {
         if is_first || progress.1 != before.progress.1 {
             return (true, is_stalled);
         }
-        let has_waiting = each.reactor.sources() > 0 || each.timers.is_due(each.clock.now_given(now));
-        if has_waiting || !each.inbox.is_empty() {
+        let (has_sources, has_due) = (each.reactor.sources() > 0, each.timers.is_due(each.clock.now_given(now)));
+        if has_sources || has_due || !each.inbox.is_empty() {
             each.signal(signal::TURN);
         }
-        if is_stalled && (has_waiting || !each.next.is_empty() || each.has_stealable()) {
+        let has_unattended = has_sources && !shared.is_attended(each);
+        if is_stalled && (has_unattended || has_due || !each.next.is_empty() || each.has_stealable()) {
             match shared.send_rescuer(each.index) {
                 Some(helper) => self.sent.push(helper),
                 None => self.helpless.push(each.index),

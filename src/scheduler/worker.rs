@@ -27,6 +27,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use self::attending::Attending;
 use self::linger::{LOOKS, Linger};
 use super::call_timers::CallTimers;
 use super::fresh_timer::FreshTimer;
@@ -159,6 +160,8 @@ pub(crate) struct Worker {
     ahead_of_main: Cell<(usize, usize)>,
     /// Wakers collected from reactor and timers; kept to reuse its memory.
     wakers: RefCell<Vec<Waker>>,
+    /// The stalled loops that this one was sent to, which it sleeps over.
+    attending: RefCell<Attending>,
 }
 
 impl Worker {
@@ -183,6 +186,7 @@ impl Worker {
             slow_call: Cell::new(None),
             ahead_of_main: Cell::new((0, 0)),
             wakers: RefCell::new(Vec::with_capacity(EVENTS)),
+            attending: RefCell::new(Attending::new()),
             shared,
             home,
         }
@@ -584,6 +588,7 @@ impl Worker {
         let Some(stalled) = self.home.rescue.take().filter(|&stalled| stalled != self.home.index) else { return };
         let stalled = self.shared.at(stalled);
         self.rescue(stalled);
+        self.attend(stalled);
         for _ in 0..HELP_STEALS {
             match stalled.stealer.steal_into(self.deque(), STEAL_MAX) {
                 Stolen::Taken(runnable) => self.take_first(runnable),
@@ -762,8 +767,11 @@ impl Worker {
         };
         if self.shared.is_watched() {
             self.shared.monitor.stir();
+            self.serve_attended();
             if let Some(stalled) = self.home.rescue.take() {
-                self.rescue(self.shared.at(stalled));
+                let stalled = self.shared.at(stalled);
+                self.rescue(stalled);
+                self.attend(stalled);
             }
         }
         // Who filled the inbox may have told this thread alone, which may have something else to run first, and for long.
@@ -779,7 +787,8 @@ impl Worker {
     /// Sleeps in the reactor or on the futex, and serves reactor and timers afterwards: only that puts off the next check. (A look for work
     /// that found some does not: a main future that yields in a loop brings one such look after the other.)
     fn park(&self) -> Option<Notice> {
-        let place = if self.home.reactor.sources() > 0 { Place::Reactor } else { Place::Futex };
+        let in_vigil = self.enters_vigil();
+        let place = if in_vigil || self.home.reactor.sources() > 0 { Place::Reactor } else { Place::Futex };
         let timeout = if self.home.clock.is_virtual() || self.home.standstill.is_awaited() {
             match self.stand_still() {
                 Rest::Over => return None,
@@ -797,6 +806,7 @@ impl Worker {
             return self.home.parker.end();
         }
         match place {
+            Place::Reactor if in_vigil => drop(self.turn_in_vigil(timeout)),
             Place::Reactor => self.turn(timeout),
             Place::Futex => self.home.parker.wait(timeout),
         }
@@ -921,6 +931,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.settle_fresh();
         self.end_local_tasks();
+        self.attend_nobody();
         self.leave_callbacks();
         self.give_up_place();
         self.rest();
@@ -968,6 +979,7 @@ pub(super) enum Origin {
     Pinned,
 }
 
+mod attending;
 mod linger;
 #[cfg(all(test, not(eddies_loom)))]
 mod simulation;

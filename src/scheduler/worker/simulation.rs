@@ -4,14 +4,16 @@
 //! is in a poll from then on), ends the poll, searches, announces its sleep, looks once more and parks, ends the park, takes its bit back. Other
 //! steps: a look of the monitor, a spare worker's arrival, a thread that leaves its seat or comes back to it, and what happens outside: wakes,
 //! bytes on sockets, spawns, in the end the shutdown. Tasks yield, wait for due timers, for sockets, for wakes from outside and from one another,
-//! and spawn. Nothing blocks: a parked loop goes on when its park word, its reactor or its timers would have ended the park, and only then.
+//! and spawn. Nothing blocks: a parked loop goes on when its park word, its reactor, its timers or its vigil over stalled loops would have ended the
+//! park, and only then.
 //!
 //! What holds for every seed:
 //!
 //! - whatever loops are *held* in a poll, or lent, if one other loop runs or one more spare worker may come, then every task that has a reason to be
 //!   polled is polled within [`PATIENCE`] rounds, in each of which the other loops make a step; the monitor looks in every eighth. Excepted are the tasks that are
 //!   being polled, and the local ones of held loops. In particular no task is runnable while every loop sleeps;
-//! - without the monitor, what lies in the deques and inboxes of held loops is stolen, if anybody is free to search;
+//! - without the monitor, what lies in the deques and inboxes of held loops, and of one whose thread has left, is stolen, if anybody is free to
+//!   search;
 //! - no task is polled more often than it has had reasons, or after its end, and a local task only on its own loop;
 //! - spare workers go home when nothing is left for them; after a shutdown every loop's thread leaves, and nothing lives.
 //!
@@ -336,9 +338,17 @@ enum Whereabouts {
     Idle(Box<Worker>),
     /// Between S2 and S4.
     Announced(Box<Worker>),
-    Parked(Box<Worker>, Place),
+    Parked(Box<Worker>, Bed),
     /// Between the end of the park and S5.
     Waking(Box<Worker>, Option<Notice>),
+}
+
+/// Where it sleeps.
+#[derive(Debug, Clone, Copy)]
+struct Bed {
+    place: Place,
+    /// Over the reactors of loops that it attends, too.
+    in_vigil: bool,
 }
 
 struct Simulation {
@@ -517,7 +527,7 @@ impl Simulation {
                 Whereabouts::Announced(worker)
             }
             Whereabouts::Announced(worker) => self.step_announced(worker),
-            Whereabouts::Parked(worker, place) => self.step_parked(worker, place),
+            Whereabouts::Parked(worker, bed) => self.step_parked(worker, bed),
             Whereabouts::Waking(worker, notice) => {
                 self.tell(|| format!("loop {index}: wakes up, {notice:?}"));
                 let driven = current::drive(&worker);
@@ -608,7 +618,8 @@ impl Simulation {
         if worker.sees_work() {
             return Whereabouts::Waking(worker, None);
         }
-        let place = if worker.home.reactor.sources() > 0 { Place::Reactor } else { Place::Futex };
+        let in_vigil = worker.enters_vigil();
+        let place = if in_vigil || worker.home.reactor.sources() > 0 { Place::Reactor } else { Place::Futex };
         if !worker.home.parker.begin(place) {
             let notice = worker.home.parker.end();
             return Whereabouts::Waking(worker, notice);
@@ -617,23 +628,41 @@ impl Simulation {
             // Every timer here is due: the park ends at once.
             return self.end_park(worker);
         }
-        self.tell(|| format!("loop {index}: parks in its {place:?}"));
-        Whereabouts::Parked(worker, place)
+        let bed = Bed { place, in_vigil };
+        self.tell(|| format!("loop {index}: parks, {bed:?}"));
+        Whereabouts::Parked(worker, bed)
     }
 
     /// Stays where it is unless a real park would end.
-    fn step_parked(&mut self, worker: Box<Worker>, place: Place) -> Whereabouts {
+    fn step_parked(&mut self, worker: Box<Worker>, bed: Bed) -> Whereabouts {
         let index = worker.home.index;
+        let notice = worker.home.parker.end();
+        if notice.is_none() {
+            assert!(worker.home.parker.begin(bed.place), "there is no notice");
+        }
+        if bed.in_vigil {
+            // The kernel says whether it would end.
+            let driven = current::drive(&worker);
+            let is_ended = worker.turn_in_vigil(Some(Duration::ZERO));
+            drop(driven);
+            self.tell(|| format!("loop {index}: sleeps in its vigil, ended: {is_ended}"));
+            return match notice.or_else(|| worker.home.parker.end()) {
+                None if !is_ended => {
+                    assert!(worker.home.parker.begin(bed.place), "there is no notice");
+                    Whereabouts::Parked(worker, bed)
+                }
+                notice => Whereabouts::Waking(worker, notice),
+            };
+        }
         let is_ready = |socket: &Socket| socket.home == index && socket.is_awaited && socket.unread > 0;
-        let has_event = place == Place::Reactor && self.world.lock().sockets.iter().any(is_ready);
-        if let Some(notice) = worker.home.parker.end() {
+        let has_event = bed.place == Place::Reactor && self.world.lock().sockets.iter().any(is_ready);
+        if let Some(notice) = notice {
             let driven = current::drive(&worker);
             worker.turn(Some(Duration::ZERO));
             drop(driven);
             return Whereabouts::Waking(worker, Some(notice));
         }
-        assert!(worker.home.parker.begin(place), "there is no notice");
-        if has_event { self.end_park(worker) } else { Whereabouts::Parked(worker, place) }
+        if has_event { self.end_park(worker) } else { Whereabouts::Parked(worker, bed) }
     }
 
     fn end_park(&mut self, worker: Box<Worker>) -> Whereabouts {
@@ -702,6 +731,7 @@ impl Simulation {
     /// what a loop that is not held has of its own is run.
     fn try_theft(&mut self) {
         self.hold_some();
+        self.vacate();
         let busy = self.world.lock().notes.iter().any(|note| note.manner == Manner::Yields && !note.is_done);
         // A single task behind a local one, which the owner ran first, is the monitor's to find.
         let has_local = self.has_local();
@@ -717,6 +747,19 @@ impl Simulation {
         }
         assert!(left.is_none() || !is_promised || self.has_local(), "nobody steals from loop {left:?}");
         self.is_held.fill(false);
+    }
+
+    /// Perhaps the thread in seat 0 leaves, between two tasks, and no other comes for a while: `block_on` is over, and the stand-in waits for a CPU. What
+    /// is queued there is for the peers, who may all sleep.
+    fn vacate(&mut self) {
+        let has_peers = self.shared.settings.workers > 1;
+        let may_leave = matches!(&self.loops[0], Whereabouts::Awake(worker) if !worker.home.has_local());
+        if has_peers && may_leave && !self.one_in(3) {
+            self.tell(|| "loop 0: leaves its seat, and nobody comes".to_owned());
+            self.world.lock().here = 0;
+            self.loops[0] = Whereabouts::Absent;
+            self.is_held[0] = true;
+        }
     }
 
     fn has_local(&self) -> bool {
