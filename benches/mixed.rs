@@ -12,6 +12,7 @@
 //!   a runtime could protect the one at the cost of the other.
 //! - "tokio, block_in_place" and "tokio, spawn_blocking" are tokio with each hold done as its documentation advises. The others' hogs say nothing of
 //!   their holds.
+//! - "may", with the feature of that name, has coroutines in place of tasks, and the echo rows only (see `load/may_peer.rs`).
 //! - "limit" is one hand-written epoll thread for the echo, and the same hogs as threads. It tells what the system's scheduler alone does to
 //!   a server on a machine whose CPUs are taken.
 
@@ -44,6 +45,8 @@ mod peers {
 }
 mod load {
     pub(crate) mod hog;
+    #[cfg(feature = "may")]
+    pub(crate) mod may_peer;
     pub(crate) mod paced_client;
     pub(crate) mod wide;
 }
@@ -65,7 +68,8 @@ the given words (all without a word).
   --quick           fewer and shorter rounds, and no holds of 10 ms: a minute and a half in all
   --rounds N        rounds that count (default 5, quick 3; one more before them is thrown away)
   --workers N       workers of every runtime (default: the CPUs this process may use)
-  --peers A,B       only these peers (tokio is three: as it is, with block_in_place, with spawn_blocking)
+  --peers A,B       only these peers (tokio is three: as it is, with block_in_place, with spawn_blocking; may is there when built with
+                    --features may)
   --markdown FILE   also write the table as Markdown
   --svg FILE        also draw the ratios of p99 to tokio
   --list            print the rows and end
@@ -115,6 +119,11 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     }
     let mut contestants = contest::contestants(options)?;
     contest::add_advised(&mut contestants, options)?;
+    #[cfg(feature = "may")]
+    if options.wants(load::may_peer::NAME) {
+        let place = contestants.iter().position(|each| each.name == contest::LIMIT).unwrap_or(contestants.len());
+        contestants.insert(place, load::may_peer::contestant(options.workers));
+    }
     let machine = machine::describe(&contestants, options.workers);
     println!("{machine}\n");
     let plan = plan(options.is_quick);

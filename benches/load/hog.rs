@@ -49,7 +49,7 @@ pub(crate) struct Mixed {
     hold: Hold,
     pub(crate) ms: u64,
     /// HTTP in place of echo.
-    is_http: bool,
+    pub(super) is_http: bool,
 }
 
 const fn mixed(name: &'static str, hogs: Hogs, hold: Hold, ms: u64) -> Mixed {
@@ -83,7 +83,7 @@ impl Mixed {
         http("HTTP, all sleep 100 ms", Hogs::All, Hold::Sleep, 100),
     ];
 
-    fn hogs(self, workers: usize) -> usize {
+    pub(super) fn hogs(self, workers: usize) -> usize {
         match self.hogs {
             Hogs::None => 0,
             Hogs::One => 1,
@@ -157,7 +157,7 @@ impl Row for Mixed {
             let shift = Shift::begin(self);
             let hog = || {
                 let shift = shift.clone();
-                thread::spawn(move || shift.thread())
+                thread::spawn(move || shift.work(thread::sleep))
             };
             let threads: Vec<_> = (0..hogs).map(|_| hog()).collect();
             let echoed = limit::serve_echo(&listener, connections);
@@ -170,7 +170,7 @@ impl Row for Mixed {
 
 /// The hogs' working time.
 #[derive(Clone)]
-struct Shift {
+pub(super) struct Shift {
     /// Said by the server's task once the client is gone; the hogs look before each hold.
     is_over: Arc<AtomicBool>,
     start: Instant,
@@ -179,12 +179,12 @@ struct Shift {
 }
 
 impl Shift {
-    fn begin(row: Mixed) -> Shift {
+    pub(super) fn begin(row: Mixed) -> Shift {
         let length = Duration::from_millis(row.ms);
         Shift { is_over: Arc::default(), start: Instant::now(), hold: row.hold, length }
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         // Ordering: publishes nothing.
         self.is_over.store(true, Ordering::Relaxed);
     }
@@ -227,11 +227,11 @@ impl Shift {
         }
     }
 
-    /// A hog as a thread.
-    fn thread(&self) -> u64 {
+    /// A hog as a thread, or what is written like one, with its way to pause.
+    pub(super) fn work(&self, sleep: fn(Duration)) -> u64 {
         let mut holds = 0;
         loop {
-            thread::sleep(self.pause());
+            sleep(self.pause());
             if self.is_over() {
                 return holds;
             }
@@ -242,7 +242,11 @@ impl Shift {
 }
 
 /// `serve` answers, and returns how many bytes it echoed or how many requests it answered, and how many holds there were meanwhile.
-fn measure(scale: &Scale, is_http: bool, serve: impl FnOnce(TcpListener) -> io::Result<(u64, u64)>) -> Outcome {
+pub(super) fn measure(
+    scale: &Scale,
+    is_http: bool,
+    serve: impl FnOnce(TcpListener) -> io::Result<(u64, u64)>,
+) -> Outcome {
     try_measure(scale, is_http, serve).map_err(|error| error.to_string())
 }
 
