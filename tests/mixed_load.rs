@@ -2,7 +2,7 @@
 //! `block_in_place`, cancellations. Every request is answered once and in its order, every timer fires once and not early, every task ends, and
 //! when the runtimes are gone so are their threads.
 //!
-//! It lasts five seconds, or `EDDIES_MIXED_SECONDS`: the deep mode is 600. The seed is printed; `EDDIES_MIXED_SEED` sets it. What is drawn from
+//! It lasts five seconds, or `EDDIES_MIXED_SECONDS`: `.ci/run` says 30, and the deep mode is 600. The seed is printed; `EDDIES_MIXED_SEED` sets it. What is drawn from
 //! it is the work, not the order of the threads: a seed that failed is a hint.
 
 use std::collections::hash_map::RandomState;
