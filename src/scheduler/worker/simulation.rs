@@ -753,8 +753,17 @@ impl Simulation {
     /// is queued there is for the peers, who may all sleep.
     fn vacate(&mut self) {
         let has_peers = self.shared.settings.workers > 1;
+        if !has_peers || self.one_in(3) {
+            return;
+        }
+        // To the end of the poll that it is in, and of its sleep if it has been woken.
+        for _ in 0..3 {
+            if !self.is_held[0] && !matches!(&self.loops[0], Whereabouts::Awake(_)) {
+                self.step(0);
+            }
+        }
         let may_leave = matches!(&self.loops[0], Whereabouts::Awake(worker) if !worker.home.has_local());
-        if has_peers && may_leave && !self.one_in(3) {
+        if may_leave {
             self.tell(|| "loop 0: leaves its seat, and nobody comes".to_owned());
             self.world.lock().here = 0;
             self.loops[0] = Whereabouts::Absent;

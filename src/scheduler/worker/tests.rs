@@ -1,12 +1,14 @@
 //! Who is told of work that changes its place. One thread plays all parts: loop 0 is run by hand, loop 1 "sleeps" by its idle bit alone.
 
 use std::panic::Location;
+use std::task::Poll;
 
 use super::*;
 use crate::loom::Mutex;
 use crate::reactor::Reactor;
 use crate::reactor::readiness::Direction;
 use crate::scheduler::Settings;
+use crate::scheduler::monitor::Watch;
 use crate::task::Spawn;
 
 /// Nothing but loops.
@@ -355,4 +357,75 @@ fn a_helper_that_was_just_sent_saves_a_spare_worker() {
     // Not a sleeper any more, and it makes no progress: now one is wanted.
     assert!(stalls.watch.look(&stalls.shared).wants_spare);
     stalls.end();
+}
+
+/// Counts its wakes.
+struct Told(AtomicUsize);
+
+impl std::task::Wake for Told {
+    fn wake(self: std::sync::Arc<Self>) {
+        // Ordering: Relaxed: there is one thread.
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// One sleep of `helper`, ended by what happens in it: whether it was in a vigil.
+fn sleep_of(helper: &Worker, in_the_sleep: impl FnOnce()) -> bool {
+    helper.shared.sleep.announce(helper.home.index);
+    let in_vigil = helper.enters_vigil();
+    assert!(helper.home.parker.begin(if in_vigil { Place::Reactor } else { Place::Futex }));
+    in_the_sleep();
+    if in_vigil {
+        assert!(helper.turn_in_vigil(Some(Duration::ZERO)), "it sleeps on");
+    }
+    let notice = helper.home.parker.end();
+    let _driven = current::drive(helper);
+    helper.wake_up(notice);
+    in_vigil
+}
+
+#[test]
+fn a_helper_attends_a_stalled_loop_until_the_owner_is_back() {
+    let shared = Shared::new(settings(2, 0));
+    shared.monitor.stop();
+    let [owner, helper] = [0, 1].map(|index| Worker::new(shared.clone(), shared.seats.take(index).unwrap()));
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let registration = owner.home.reactor.register(std::os::fd::AsRawFd::as_raw_fd(&ours)).unwrap();
+    owner.turn(Some(Duration::ZERO));
+    let told = std::sync::Arc::new(Told(AtomicUsize::new(0)));
+    let waker = Waker::from(told.clone());
+    let poll = || registration.poll_ready(&mut std::task::Context::from_waker(&waker), Direction::Read);
+    let mut watch = Watch::new();
+    owner.home.progress.begin_poll(MAIN_FUTURE);
+    watch.look(&shared);
+    // The monitor sees the stall, and sends the sleeper.
+    let was_in_vigil = sleep_of(&helper, || _ = watch.look(&shared));
+    assert!(!was_in_vigil && shared.at(0).attendance.by() == Some(1));
+    for times in 1..=3 {
+        assert!(poll().is_pending());
+        let in_vigil = sleep_of(&helper, || {
+            watch.look(&shared);
+            assert!(shared.sleep.is_idle(1), "somebody was sent to a loop that is attended");
+            std::io::Write::write_all(&mut theirs, &[7]).unwrap();
+        });
+        // Ordering: Relaxed: there is one thread.
+        assert_eq!((in_vigil, told.0.load(Relaxed)), (true, times), "what became ready was not served");
+        let Poll::Ready(event) = poll() else { panic!("it is ready") };
+        std::io::Read::read_exact(&mut &ours, &mut [0]).unwrap();
+        registration.clear_ready(event, Direction::Read).unwrap();
+    }
+    // The owner is back while the helper sleeps: one event wakes it for nothing, and it attends nobody any more.
+    assert!(poll().is_pending());
+    let in_vigil = sleep_of(&helper, || {
+        owner.home.progress.begin_poll(MAIN_FUTURE);
+        std::io::Write::write_all(&mut theirs, &[7]).unwrap();
+    });
+    // Ordering: Relaxed: there is one thread.
+    assert_eq!((in_vigil, told.0.load(Relaxed)), (true, 3), "a healthy loop was turned by another");
+    assert_eq!(shared.at(0).attendance.by(), None);
+    assert!(!helper.enters_vigil());
+    drop(helper);
+    drop(registration);
+    owner.home.progress.end_poll();
+    end(&shared, Some(owner));
 }
