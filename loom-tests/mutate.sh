@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Breaks the sources on purpose, one place at a time, and shows that a model notices.
+# Breaks the sources on purpose, one place at a time, and shows that a model notices, or for what is no matter of orderings a test.
 #
 # loom-tests/mutations.txt lists the places; its head explains the format. Each mutation is applied to a copy of the working tree below
 # target/, never to the tree itself; the models named with it run on the copy; and it counts as killed when one of them fails, deadlocks or
@@ -26,17 +26,30 @@ rm -rf "$copy" "$CARGO_TARGET_DIR/debug/incremental"
 mkdir -p "$copy"
 (cd "$root" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy")
 
-# Runs the models $1 (names separated by blanks) on the copy, unoptimised but for loom: compiling takes longer than exploring. The exit status is cargo's, 124 when the time ran out.
+# Runs the models $1 (names separated by blanks) on the copy, unoptimised but for loom: compiling takes longer than exploring. Or, where it begins with
+# `eddies `, the tests of that package that the rest of it tells cargo to run. The exit status is cargo's, 124 when the time ran out.
 run_models() {
-    # shellcheck disable=SC2086
-    (cd "$copy" && timeout "$limit" cargo test --package eddies-loom-tests --lib \
-        --config 'profile.dev.package.eddies-loom-tests.debug=0' --config 'profile.dev.package.eddies-loom-tests.opt-level=0' \
-        -- --test-threads=1 --nocapture $1) >"$log" 2>&1
+    local package=eddies-loom-tests
+    local -a what=(--lib) names command
+    if [[ $1 == 'eddies '* ]]; then
+        package=eddies
+        read -ra what <<<"${1#eddies }"
+        names=(--test-threads=1)
+    else
+        read -ra names <<<"--test-threads=1 --nocapture $1"
+    fi
+    command=(cargo test --package "$package" "${what[@]}"
+        --config "profile.dev.package.$package.debug=0" --config "profile.dev.package.$package.opt-level=0")
+    # The time to compile does not count: it says nothing of the mutation.
+    (cd "$copy" && "${command[@]}" --no-run && timeout "$limit" "${command[@]}" -- "${names[@]}") >"$log" 2>&1
 }
 
-# The models that failed in the last run, a line each.
+# The models, or tests, that failed in the last run, a line each.
 failed() {
-    sed -n 's/.*model \([a-z0-9_:]*\): [0-9]* executions.* FAILED$/\1/p' "$log" | sort -u
+    {
+        sed -n 's/.*model \([a-z0-9_:]*\): [0-9]* executions.* FAILED$/\1/p' "$log"
+        sed -n 's/^test \([a-z0-9_:]*\) \.\.\. FAILED$/\1/p' "$log" | grep -v '::models::' | sed 's/.*:://' || true
+    } | sort -u
 }
 
 # Who failed in the last run that does not fail on the unchanged sources ($1; some models are about a failure), and the test that was on when
@@ -115,6 +128,7 @@ while IFS= read -r line || [[ -n $line ]]; do
             name=${line#name: } file='' models='' about='' survives='' old='' new='' section=head ;;
         'file: '*) file=${line#file: } ;;
         'models: '*) models=${line#models: } ;;
+        'tests: '*) models="eddies ${line#tests: }" ;;
         'about: '*) about=${line#about: } ;;
         'survives: '*) survives=${line#survives: } ;;
         '<<<<') section=old ;;

@@ -13,7 +13,7 @@ use super::readiness::{Readiness, Source, shut_down_error};
 use super::registration::Registration;
 use super::table::{NoSlot, SourceToken, Table};
 use crate::loom::mio::{self, Interest, SourceFd, Token};
-use crate::loom::{Arc, Mutex, MutexGuard, OnceLock};
+use crate::loom::{Arc, Mutex, OnceLock};
 
 /// The token of the reactor's own waker. No source has it: see `table.rs::insert`.
 const WAKE: Token = Token(usize::MAX);
@@ -29,15 +29,15 @@ pub(super) struct Turn {
     /// The buffer of the kernel's answers; empty outside a turn.
     events: mio::Events,
     /// R5: a thief was given a wake-up that was meant for the owner. The owner's next turn does not wait.
-    wake_is_owed: bool,
+    pub(super) wake_is_owed: bool,
 }
 
 /// The kernel's side of a reactor, opened when the first descriptor is registered: a loop without sockets holds no descriptor of its own.
 pub(super) struct Opened {
     /// The turn lock. Taken by the owner for as long as it waits, by thieves with `try_lock` only.
-    turn: Mutex<Turn>,
+    pub(super) turn: Mutex<Turn>,
     /// Adds and removes descriptors, without the turn lock. Written never.
-    registry: mio::Registry,
+    pub(super) registry: mio::Registry,
     /// Ends a turn. Written never.
     waker: mio::Waker,
 }
@@ -49,23 +49,6 @@ impl Opened {
         let waker = mio::Waker::new(&registry, WAKE)?;
         let events = mio::Events::with_capacity(event_capacity);
         Ok(Opened { turn: Mutex::new(Turn { poll, events, wake_is_owed: false }), registry, waker })
-    }
-
-    /// Owner thread only: takes the turn lock, for as long as it takes a thief that is in there.
-    pub(super) fn enter(&self) -> MutexGuard<'_, Turn> {
-        self.turn.lock()
-    }
-
-    /// What a vigil waits for in this reactor's place.
-    pub(super) fn registry(&self) -> &mio::Registry {
-        &self.registry
-    }
-}
-
-impl Turn {
-    /// R5: whether the owner is owed a wake-up, which it takes with this.
-    pub(super) fn take_owed_wake(&mut self) -> bool {
-        std::mem::take(&mut self.wake_is_owed)
     }
 }
 
@@ -115,9 +98,9 @@ impl Reactor {
                 None => return Ok(0),
             }
         } else {
-            opened.enter()
+            opened.turn.lock()
         };
-        let timeout = if turn.take_owed_wake() { Some(Duration::ZERO) } else { timeout };
+        let timeout = if std::mem::take(&mut turn.wake_is_owed) { Some(Duration::ZERO) } else { timeout };
         let (events, _) = self.turn_locked(&mut turn, timeout, wakers)?;
         Ok(events)
     }

@@ -58,7 +58,7 @@ impl Vigil {
     }
 
     fn register(&mut self, token: Token, reactor: &Arc<Reactor>) -> io::Result<()> {
-        let descriptor = pollable(reactor.open()?.registry()).ok_or(io::ErrorKind::Unsupported)?;
+        let descriptor = pollable(&reactor.open()?.registry).ok_or(io::ErrorKind::Unsupported)?;
         self.poll.registry().register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
         self.watched.push((token, reactor.clone(), descriptor));
         Ok(())
@@ -144,8 +144,8 @@ impl Reactor {
     ) -> io::Result<bool> {
         let opened = self.open()?;
         // V-a.
-        let mut turn = opened.enter();
-        let timeout = if turn.take_owed_wake() { Some(Duration::ZERO) } else { timeout };
+        let mut turn = opened.turn.lock();
+        let timeout = if std::mem::take(&mut turn.wake_is_owed) { Some(Duration::ZERO) } else { timeout };
         let has_own = vigil.wait(timeout, ready)?;
         if has_own {
             self.turn_locked(&mut turn, Some(Duration::ZERO), wakers)?;
