@@ -36,7 +36,7 @@ impl Stalled {
 /// the one who came last and stays is not taken out by the other (A1). Bound 3.
 #[test]
 fn who_has_gone_is_not_named_and_who_stays_is_not_taken_out() {
-    check("attendance_two", 3, 60, || {
+    check("attendance_two", 3, 55, || {
         let line = StartLine::new();
         let stalled =
             Arc::new(Stalled { attendance: Attendance::new(), lists: std::array::from_fn(|_| AtomicBool::new(false)) });
