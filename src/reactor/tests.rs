@@ -467,8 +467,8 @@ fn turn_in(reactor: &Reactor, vigil: &mut Vigil, timeout: Option<Duration>) -> (
 fn a_vigil_ends_with_an_event_of_its_owner_or_of_another() {
     let (own, other) = (reactor(), reactor());
     let ((a, mut b), (c, mut d)) = (pair(), pair());
-    let of_own = own.register(a.as_raw_fd()).unwrap();
-    let of_other = other.register(c.as_raw_fd()).unwrap();
+    let of_own = Reactor::register(&own, a.as_raw_fd()).unwrap();
+    let of_other = Reactor::register(&other, c.as_raw_fd()).unwrap();
     settle(&own);
     settle(&other);
     let mut vigil = Vigil::new(&own).unwrap();
@@ -495,7 +495,7 @@ fn a_vigil_ends_with_an_event_of_its_owner_or_of_another() {
 fn what_is_there_already_ends_each_wait_of_a_vigil_anew() {
     let (own, other) = (reactor(), reactor());
     let (a, mut b) = pair();
-    let _registration = other.register(a.as_raw_fd()).unwrap();
+    let _registration = Reactor::register(&other, a.as_raw_fd()).unwrap();
     settle(&other);
     b.write_all(b"x").unwrap();
     let mut vigil = Vigil::new(&own).unwrap();

@@ -390,7 +390,7 @@ fn a_helper_attends_a_stalled_loop_until_the_owner_is_back() {
     shared.monitor.stop();
     let [owner, helper] = [0, 1].map(|index| Worker::new(shared.clone(), shared.seats.take(index).unwrap()));
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let registration = owner.home.reactor.register(std::os::fd::AsRawFd::as_raw_fd(&ours)).unwrap();
+    let registration = Reactor::register(&owner.home.reactor, std::os::fd::AsRawFd::as_raw_fd(&ours)).unwrap();
     owner.turn(Some(Duration::ZERO));
     let told = std::sync::Arc::new(Told(AtomicUsize::new(0)));
     let waker = Waker::from(told.clone());
