@@ -45,7 +45,12 @@ const FACADE: &[(&str, RangeInclusive<usize>, &[&str], &str)] = &[
     ("crossbeam_deque", 0..=LIBRARY, &["queue/crossbeam.rs"], "another deque must be able to take its place"),
     ("mio::Poll", 0..=LIBRARY, &["loom.rs", "reactor.rs", "reactor/"], "only a reactor blocks on I/O"),
     ("mio::Waker", 0..=LIBRARY, &["loom.rs", "reactor.rs", "reactor/"], "only a reactor is woken through the kernel"),
-    ("crate::loom::mio", 0..=LIBRARY, &["loom.rs", "reactor/turn.rs", "reactor/vigil.rs"], "only a reactor blocks on I/O"),
+    (
+        "crate::loom::mio",
+        0..=LIBRARY,
+        &["loom.rs", "reactor/turn.rs", "reactor/vigil.rs"],
+        "only a reactor blocks on I/O",
+    ),
     ("std::sync", 0..=2, &["loom.rs"], "loom cannot see it: take it from crate::loom"),
     ("core::sync", 0..=2, &["loom.rs"], "loom cannot see it: take it from crate::loom"),
     ("std::thread", 0..=2, &["loom.rs"], "loom cannot see it: take it from crate::loom"),

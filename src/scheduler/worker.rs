@@ -608,14 +608,13 @@ impl Worker {
         }
     }
 
-    /// Looks for work some more times, if that paid off lately; whether it did now. No idle bit is set: it is a part of running.
+    /// Looks for work of its own some more times, if that paid off lately; whether it did now. No idle bit is set: it is a part of running.
     fn linger(&self) -> bool {
         if self.home.clock.is_virtual() || !self.linger.is_due() {
             return false;
         }
-        let begin = Instant::now();
         let found = (0..LOOKS).any(|_| self.look_once_more());
-        self.linger.learn(found, begin.elapsed());
+        self.linger.learn(found);
         found
     }
 
@@ -624,13 +623,12 @@ impl Worker {
         if self.home.reactor.sources() > 0 {
             self.turn(Some(Duration::ZERO));
         }
-        let is_at_hand = !self.home.signals.is_empty()
+        !self.home.signals.is_empty()
             || self.deque().len() > 0
             || !self.home.next.is_empty()
             || !self.pinned.borrow().is_empty()
-            || !self.home.pinned_inbox.is_empty();
-        // Of all that linger only one looks at the peers.
-        is_at_hand || self.fetch_inbox() || (self.shared.sleep.begin_search() && self.search_with_token())
+            || !self.home.pinned_inbox.is_empty()
+            || self.fetch_inbox()
     }
 
     /// Looks for work in the inbox and at the peers; whether some came into the own queues.
@@ -641,24 +639,14 @@ impl Worker {
         if self.shared.in_use().len() == 1 {
             return false;
         }
-        if self.shared.sleep.begin_search() {
-            return self.search_with_token();
-        }
-        let found = self.search_peers();
-        if found {
+        let has_token = self.shared.sleep.begin_search();
+        let found = self.steal() || self.steal_ready_io();
+        if has_token {
+            self.end_search(found);
+        } else if found {
             self.publish_surplus();
         }
         found
-    }
-
-    fn search_with_token(&self) -> bool {
-        let found = self.search_peers();
-        self.end_search(found);
-        found
-    }
-
-    fn search_peers(&self) -> bool {
-        self.steal() || self.steal_ready_io()
     }
 
     fn fetch_inbox(&self) -> bool {
