@@ -410,5 +410,33 @@ fn the_tests_that_the_page_on_correctness_names_exist() {
     assert!(missing.is_empty(), "docs/CORRECTNESS.md names files that do not exist: {missing:?}");
 }
 
+/// What is wrong with the list of mutations: a text that is not in its file exactly once breaks nothing, or something else; and each has a row in
+/// `table`.
+fn check_mutations(list: &str, table: &str, read: impl Fn(&str) -> String) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for block in list.split("\nname:").skip(1) {
+        let name = block.lines().next().unwrap_or("").trim();
+        let file = block.lines().find_map(|line| line.strip_prefix("file:")).unwrap_or("").trim();
+        let text = block.split_once("\n<<<<\n").and_then(|(_, rest)| rest.split_once("\n====\n")).map(|(text, _)| text);
+        let count = text.map_or(0, |text| read(file).matches(text).count());
+        if count != 1 {
+            wrong.push(format!("{name}: its text is {count} times in {file}"));
+        }
+        if !table.contains(&format!("\n| {name} | `{file}` |")) {
+            wrong.push(format!("{name}: has no row in MUTATIONS.md"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_mutation_breaks_what_is_there_and_has_its_row() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let list = read("loom-tests/mutations.txt");
+    assert!(list.matches("\nname:").count() > 40, "the list is not where this test looks");
+    let wrong = check_mutations(&list, &read("loom-tests/MUTATIONS.md"), read);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 #[path = "tidy/can_fail.rs"]
 mod can_fail;

@@ -150,3 +150,14 @@ fn a_hole_in_the_asyncio_table_is_found() {
     assert_eq!(wrong(&format!("| 1 | t | done | `other` (a.rs) |\n{rest}")).len(), 2, "not held, and not there");
     assert_eq!(wrong(&format!("| 1 | t | done | `trap_001_y` (a.rs) |\n{rest}")).len(), 1);
 }
+
+#[test]
+fn a_mutation_of_nothing_is_found() {
+    let list = "head\n\nname: a_b\nfile: f.rs\nmodels: m\n<<<<\n    let a = 1;\n====\n    let a = 2;\n>>>>\n";
+    let table = "|---|\n| a_b | `f.rs` | about | killed | m |\n";
+    let wrong = |table: &str, source: &str| check_mutations(list, table, |_| source.to_owned()).len();
+    assert_eq!(wrong(table, "fn f() {\n    let a = 1;\n}"), 0);
+    assert_eq!(wrong(table, "fn f() {\n    let a = 3;\n}"), 1);
+    assert_eq!(wrong(table, "    let a = 1;\n    let a = 1;\n"), 1, "which of the two?");
+    assert_eq!(wrong("", "    let a = 1;"), 1);
+}
