@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eddies::{Runtime, spawn, spawn_blocking};
 
@@ -39,23 +39,29 @@ fn cycle(round: usize) {
     }
 }
 
-#[test]
-fn a_thousand_runtimes_leak_no_thread_and_no_descriptor() {
-    for round in 0..10 {
-        cycle(round);
-    }
-    let before = (count("/proc/self/task"), count("/proc/self/fd"));
-    for round in 0..1_000 {
-        cycle(round);
-    }
-    // A thread that has been joined may stand in /proc for a moment longer.
-    let mut after = (0, 0);
-    for _ in 0..1_000 {
-        after = (count("/proc/self/task"), count("/proc/self/fd"));
-        if after == before {
-            return;
+/// Threads and descriptors of this process, as soon as there are so many threads. A thread that has been joined may stand in /proc for a moment longer.
+fn settled(threads: usize) -> (usize, usize) {
+    let now = || (count("/proc/self/task"), count("/proc/self/fd"));
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(10) {
+        if now().0 == threads {
+            break;
         }
         std::thread::yield_now();
     }
-    assert_eq!(after, before, "(threads, descriptors)");
+    now()
+}
+
+#[test]
+fn a_thousand_runtimes_leak_no_thread_and_no_descriptor() {
+    let threads = count("/proc/self/task");
+    for round in 0..10 {
+        cycle(round);
+    }
+    let before = settled(threads);
+    assert_eq!(before.0, threads, "threads after ten runtimes");
+    for round in 0..1_000 {
+        cycle(round);
+    }
+    assert_eq!(settled(threads), before, "(threads, descriptors)");
 }
