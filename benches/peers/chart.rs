@@ -11,6 +11,8 @@ const LABEL_WIDTH: f64 = 260.0;
 const UNIT_WIDTH: f64 = 90.0;
 /// Longer bars are cut here; the figure beside them is the real one.
 const LONGEST: f64 = 6.0;
+/// Room for the longest name and its figure, behind the longest bar.
+const NOTE_WIDTH: f64 = 200.0;
 const BAR_HEIGHT: f64 = 14.0;
 const COLORS: [&str; 8] = ["#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#7f7f7f"];
 
@@ -50,7 +52,7 @@ pub(crate) fn svg<R: Row>(
     let one = LABEL_WIDTH + UNIT_WIDTH;
     let _ = writeln!(body, r##"<line x1="{one}" x2="{one}" y1="30" y2="{y}" stroke="#888" stroke-dasharray="3 3"/>"##);
     text(&mut body, (8.0, 18.0), "start", &format!("Times better than tokio (dashed line: equal). {caption}"));
-    let (width, height) = (LABEL_WIDTH + LONGEST * UNIT_WIDTH + 120.0, y + 10.0);
+    let (width, height) = (LABEL_WIDTH + LONGEST * UNIT_WIDTH + NOTE_WIDTH, y + 10.0);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" \
          font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{body}</svg>\n"
