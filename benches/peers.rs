@@ -12,7 +12,7 @@
 //! - A sample of what takes nanoseconds is the mean of runs that last 50 ms together (25 ms with `--quick`).
 //! - The clients of servers are other processes with one thread each. They share the CPUs with the server, so the server's CPU time per request
 //!   and its context switches stand beside the rate.
-//! - "limit" is hand-written single-threaded code that could not serve as a runtime (see `peers/limit.rs`).
+//! - "limit" is hand-written code that could not serve as a runtime, single-threaded but where a workload crosses threads (see `peers/limit.rs`).
 
 use std::io;
 use std::process::ExitCode;

@@ -50,7 +50,7 @@ pub(crate) fn spawn_blocking<P: Peer>(peer: P, scale: &Scale) -> Outcome {
 }
 
 /// The pause before each wake-up: long enough for every worker to be asleep in the kernel.
-const IDLE: Duration = Duration::from_millis(1);
+pub(crate) const IDLE: Duration = Duration::from_millis(1);
 
 pub(crate) fn wake_idle<P: Peer>(peer: P, scale: &Scale) -> Outcome {
     let count = scale.idle_wakes;

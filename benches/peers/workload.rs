@@ -281,6 +281,10 @@ impl Row for Workload {
     fn run_limit(self, scale: &Scale) -> Option<Outcome> {
         let load = self.load(scale);
         match self {
+            Workload::SpawnOutside => Some(repeat(scale.sample, || limit::spawn_outside(scale))),
+            Workload::TimeoutDropped => Some(repeat(scale.sample, || limit::timeout_dropped(scale))),
+            Workload::SpawnBlocking => Some(repeat(scale.sample, || limit::spawn_blocking(scale))),
+            Workload::WakeIdle => Some(limit::wake_idle(scale)),
             Workload::Sleeps => Some(sleeps::on_limit(scale.sleeps)),
             Workload::IdleMemory => Some(idle::measure(Limit::NAME, scale.workers, scale.idle_tasks)),
             Workload::TcpEcho | Workload::TcpEchoIdle => {
