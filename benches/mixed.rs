@@ -1,7 +1,7 @@
 //! What a long poll does to everybody else: a TCP echo server, or an HTTP/1.1 server by hyper, under a constant load while tasks hold the workers of
 //! its runtime.
 //!
-//! `cargo bench --bench mixed -- --quick` ends within a minute and a half; `--help` tells the rest. `RESULTS.md` beside this file has the
+//! `cargo bench --bench mixed -- --quick` ends within three minutes; `--help` tells the rest. `RESULTS.md` beside this file has the
 //! figures and what they mean.
 //!
 //! What keeps the comparison honest, beyond what `peers.rs` says of itself, whose parts are used here:
@@ -14,7 +14,7 @@
 //!   their holds.
 //! - "may", with the feature of that name, has coroutines in place of tasks, and the echo rows only (see `load/may_peer.rs`).
 //! - "limit" is one hand-written epoll thread for the echo, and the same hogs as threads. It tells what the system's scheduler alone does to
-//!   a server on a machine whose CPUs are taken.
+//!   a server on a machine whose CPUs are taken. The busy rows have a second limit, "limit, by turns", without preemption (see `load/busy.rs`).
 
 use std::io;
 use std::process::ExitCode;
@@ -44,6 +44,7 @@ mod peers {
     pub(crate) mod waiting;
 }
 mod load {
+    pub(crate) mod busy;
     pub(crate) mod hog;
     #[cfg(feature = "may")]
     pub(crate) mod may_peer;
@@ -51,6 +52,7 @@ mod load {
     pub(crate) mod wide;
 }
 
+use load::busy;
 use load::hog::{Mixed, P99, Scale};
 use load::paced_client::{self, Plan};
 use load::wide;
@@ -65,7 +67,8 @@ cargo bench --bench mixed -- [OPTIONS] [ROW...]
 Serves TCP echo, or HTTP, under a constant load while tasks hold the workers, on every peer, interleaved. Runs the rows whose names contain one of
 the given words (all without a word).
 
-  --quick           fewer and shorter rounds, and no holds of 10 ms: a minute and a half in all
+  --quick           fewer and shorter rounds, and no holds of 10 ms: two and a half minutes in all,
+                    of which the rows called `busy` take one
   --rounds N        rounds that count (default 5, quick 3; one more before them is thrown away)
   --workers N       workers of every runtime (default: the CPUs this process may use)
   --peers A,B       only these peers (tokio is three: as it is, with block_in_place, with spawn_blocking; may is there when built with
@@ -119,6 +122,9 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     }
     let mut contestants = contest::contestants(options)?;
     contest::add_advised(&mut contestants, options)?;
+    if options.wants(contest::LIMIT) {
+        contestants.push(busy::by_turns());
+    }
     #[cfg(feature = "may")]
     if options.wants(load::may_peer::NAME) {
         let place = contestants.iter().position(|each| each.name == contest::LIMIT).unwrap_or(contestants.len());

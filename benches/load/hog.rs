@@ -4,7 +4,7 @@
 //! asleep in the kernel, then waits for a timer a little longer than that ([`SLACK`]), and so on until the client is gone. All hogs begin
 //! their holds at the same points of one grid, so that as many hogs as workers hold all workers at once, almost half of the time. A hold
 //! lasts as long however late it begins, and a hog that missed a point of the grid waits for the next: what a runtime does one after the
-//! other is missing in the count of holds.
+//! other is missing in the count of holds. The tasks of the busy rows are of another kind, and stand in `busy.rs`.
 
 use std::future::pending;
 use std::io;
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::busy::{self, Crowd, Next};
 use super::paced_client::{self, Plan, Report};
 use crate::peers::echo::{self, Served};
 use crate::peers::echo_client::MESSAGE;
@@ -39,6 +40,8 @@ pub(crate) enum Hogs {
     One,
     /// As many as workers.
     All,
+    /// They never pause: see `busy.rs`.
+    Busy(Crowd),
 }
 
 /// One row: an echo server, and what holds its runtime's workers.
@@ -60,8 +63,13 @@ const fn http(name: &'static str, hogs: Hogs, hold: Hold, ms: u64) -> Mixed {
     Mixed { name, hogs, hold, ms, is_http: true }
 }
 
+/// The length is that of the longest.
+const fn busy(name: &'static str, per_worker: usize, next: Next) -> Mixed {
+    Mixed { name, hogs: Hogs::Busy(Crowd { per_worker, next }), hold: Hold::Spin, ms: 5, is_http: false }
+}
+
 impl Mixed {
-    pub(crate) const ALL: [Mixed; 19] = [
+    pub(crate) const ALL: [Mixed; 22] = [
         mixed("no hog", Hogs::None, Hold::Spin, 1),
         mixed("one spins 1 ms", Hogs::One, Hold::Spin, 1),
         mixed("one spins 10 ms", Hogs::One, Hold::Spin, 10),
@@ -75,6 +83,9 @@ impl Mixed {
         mixed("all sleep 1 ms", Hogs::All, Hold::Sleep, 1),
         mixed("all sleep 10 ms", Hogs::All, Hold::Sleep, 10),
         mixed("all sleep 100 ms", Hogs::All, Hold::Sleep, 100),
+        busy("busy, 1 yields", 1, Next::Anybody),
+        busy("busy, 4 yield", 4, Next::Anybody),
+        busy("busy, 4 in pairs", 4, Next::Partner),
         http("HTTP, no hog", Hogs::None, Hold::Spin, 1),
         http("HTTP, one spins 100 ms", Hogs::One, Hold::Spin, 100),
         http("HTTP, one sleeps 100 ms", Hogs::One, Hold::Sleep, 100),
@@ -88,6 +99,15 @@ impl Mixed {
             Hogs::None => 0,
             Hogs::One => 1,
             Hogs::All => workers,
+            Hogs::Busy(_) => 0,
+        }
+    }
+
+    /// For the rows whose tasks never pause.
+    pub(super) fn crowd(self) -> Option<Crowd> {
+        match self.hogs {
+            Hogs::Busy(crowd) => Some(crowd),
+            _ => None,
         }
     }
 }
@@ -123,11 +143,21 @@ impl Row for Mixed {
             (Hogs::One, Hold::Sleep) => "one task sleeps in the kernel, then pauses, again and again",
             (Hogs::All, Hold::Spin) => "as many tasks as workers spin together, then pause",
             (Hogs::All, Hold::Sleep) => "as many tasks as workers sleep in the kernel together, then pause",
+            (Hogs::Busy(Crowd { per_worker: 1, .. }), _) => {
+                "one task per worker computes for 0.1 to 5 ms, yields, and so on"
+            }
+            (Hogs::Busy(Crowd { next: Next::Anybody, .. }), _) => "the same with four tasks per worker",
+            (Hogs::Busy(Crowd { next: Next::Partner, .. }), _) => {
+                "two pairs per worker: a task computes, then wakes its partner"
+            }
         };
         Description { name: self.name, about, metrics: METRICS }
     }
 
     fn run_peer<P: Peer>(self, peer: P, scale: &Scale) -> Outcome {
+        if let Some(crowd) = self.crowd() {
+            return busy::on_peer(peer, crowd, scale);
+        }
         let (hogs, connections) = (self.hogs(scale.workers), scale.plan.connections);
         let is_http = self.is_http;
         measure(scale, is_http, |listener| {
@@ -151,6 +181,9 @@ impl Row for Mixed {
     fn run_limit(self, scale: &Scale) -> Option<Outcome> {
         if self.is_http {
             return None;
+        }
+        if let Some(crowd) = self.crowd() {
+            return Some(busy::on_limit(crowd, scale));
         }
         let (hogs, connections) = (self.hogs(scale.workers), scale.plan.connections);
         Some(measure(scale, false, |listener| {

@@ -1,5 +1,5 @@
 //! may: coroutines with stacks, which any of its workers runs. Its code blocks as that of threads does, and has no futures, so it takes part in
-//! the rows of the echo only.
+//! the rows of the echo only, and not in the busy ones.
 //!
 //! Each worker has a poll of its own, and coroutines move to workers that have nothing to do. Its workers are pinned to CPUs, its default, and wake
 //! every 10 ms also when nothing happens.
@@ -69,7 +69,7 @@ fn serve_echo(listener: &TcpListener, connections: usize) -> io::Result<u64> {
 }
 
 fn run(row: Mixed, scale: &Scale) -> Option<Outcome> {
-    if row.is_http {
+    if row.is_http || row.crowd().is_some() {
         return None;
     }
     let (hogs, connections) = (row.hogs(scale.workers), scale.plan.connections);
