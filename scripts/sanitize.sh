@@ -2,7 +2,7 @@
 # Runs tests under a sanitizer: scripts/sanitize.sh thread|address|miri [arguments of `cargo test`, in place of the selection below].
 #
 # All three take a nightly toolchain: rustup toolchain install nightly --component rust-src,miri
-# and use our own deque (feature `chase-lev`): crossbeam's reads slots that are being written, on purpose, which a sanitizer has to report.
+# Run queues on crossbeam's deque are left out: it reads slots that are being written, on purpose, which a sanitizer has to report.
 # docs/CORRECTNESS.md says what each of them sees and what it found.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +26,7 @@ thread | address)
     export TSAN_OPTIONS="halt_on_error=0 die_after_fork=0 report_thread_leaks=0 suppressions=$PWD/scripts/tsan.supp ${TSAN_OPTIONS:-}"
     export ASAN_OPTIONS="detect_leaks=1 detect_stack_use_after_return=1 ${ASAN_OPTIONS:-}"
     export LSAN_OPTIONS="suppressions=$PWD/scripts/lsan.supp ${LSAN_OPTIONS:-}"
-    cargo "+$toolchain" test -Zbuild-std --target "$target" -p eddies --features chase-lev --no-fail-fast "${selection[@]}"
+    cargo "+$toolchain" test -Zbuild-std --target "$target" -p eddies --no-fail-fast "${selection[@]}"
     ;;
 miri)
     # The unit tests of the unsafe islands with several schedules each (without crossbeam's deque, whose pointers are numbers at times), and a runtime with threads, timers and channels.
@@ -35,14 +35,14 @@ miri)
     strict="-Zmiri-strict-provenance ${MIRIFLAGS:-}"
     export CARGO_TARGET_DIR="target/sanitize-miri"
     if [ $# -gt 0 ]; then
-        MIRIFLAGS="-Zmiri-disable-isolation $strict" cargo "+$toolchain" miri test -p eddies --features chase-lev "$@"
+        MIRIFLAGS="-Zmiri-disable-isolation $strict" cargo "+$toolchain" miri test -p eddies "$@"
     else
         MIRIFLAGS="-Zmiri-disable-isolation $strict -Zmiri-many-seeds=0..4" \
-            cargo "+$toolchain" miri test -p eddies --features chase-lev --lib -- task:: queue:: --skip crossbeam
+            cargo "+$toolchain" miri test -p eddies --lib -- task:: queue:: --skip crossbeam
         MIRIFLAGS="$strict -Zmiri-many-seeds=0..4" \
-            cargo "+$toolchain" miri test -p eddies --features chase-lev --test one_of_each -- --skip socket
+            cargo "+$toolchain" miri test -p eddies --test one_of_each -- --skip socket
         MIRIFLAGS="-Zmiri-disable-isolation $strict" \
-            cargo "+$toolchain" miri test -p eddies --features chase-lev --test one_of_each -- socket
+            cargo "+$toolchain" miri test -p eddies --test one_of_each -- socket
     fi
     ;;
 *)

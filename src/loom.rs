@@ -94,6 +94,20 @@ mod real {
         }
     }
 
+    /// What a model sees leaked, as `loom::alloc::Track`. Here it is the value alone.
+    #[cfg(any(test, not(feature = "crossbeam-deque")))]
+    #[derive(Debug)]
+    pub(crate) struct Track<T> {
+        _value: T,
+    }
+
+    #[cfg(any(test, not(feature = "crossbeam-deque")))]
+    impl<T> Track<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Track { _value: value }
+        }
+    }
+
     /// `std::cell::UnsafeCell` with loom's interface.
     #[derive(Debug)]
     #[repr(transparent)]
@@ -132,6 +146,7 @@ mod model {
     }
     pub(crate) use constant_thread_local as thread_local;
 
+    pub(crate) use loom::alloc::Track;
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::MutexGuard;
 

@@ -3,7 +3,7 @@
 //! A loop has three places where a runnable task can wait, all generic over the item so that models run on integers:
 //!
 //! - its *deque* ([`Deque`]): one owner pushes at the back and pops at the front; any thread steals from the front through a
-//!   [`DequeStealer`]. Unbounded, FIFO. crossbeam-deque by default, our own [`chase_lev`] under loom and with the feature `chase-lev`;
+//!   [`DequeStealer`]. Unbounded, FIFO. Our own [`chase_lev`], or crossbeam-deque with the feature of that name;
 //! - its *run-next slot* ([`run_next`]): one item, filled by the owner only while it is empty, so that tasks woken by one poll keep their
 //!   order;
 //! - its *inbox* ([`inbox`]): any thread pushes, any thread takes all of it with one swap.
@@ -11,20 +11,20 @@
 //! None of them orders more than its items. Who pushes and then looks for a sleeper, and who announces its sleep and then looks here,
 //! bring a `fence(SeqCst)` each.
 
-#[cfg(any(test, eddies_loom, feature = "chase-lev"))]
+#[cfg(any(test, eddies_loom, not(feature = "crossbeam-deque")))]
 pub(crate) mod chase_lev;
-#[cfg(all(not(eddies_loom), any(test, not(feature = "chase-lev"))))]
+#[cfg(all(not(eddies_loom), any(test, feature = "crossbeam-deque")))]
 pub(crate) mod crossbeam;
 pub(crate) mod inbox;
 pub(crate) mod run_next;
 pub(crate) mod word;
 
 /// The deque of the run queues.
-#[cfg(any(eddies_loom, feature = "chase-lev"))]
+#[cfg(any(eddies_loom, not(feature = "crossbeam-deque")))]
 pub(crate) type DefaultDeque<T> = chase_lev::ChaseLev<T>;
 
 /// The deque of the run queues.
-#[cfg(not(any(eddies_loom, feature = "chase-lev")))]
+#[cfg(all(not(eddies_loom), feature = "crossbeam-deque"))]
 pub(crate) type DefaultDeque<T> = crossbeam::CrossbeamDeque<T>;
 
 /// The owner's end of a work-stealing deque. `!Sync`: one thread at a time holds it.
@@ -43,6 +43,9 @@ pub(crate) trait Deque<T>: Sized {
 
     /// How many items the owner sees now.
     fn len(&self) -> usize;
+
+    /// Gives back the memory that a burst left, if the deque is empty. Cheap where there is none: for an owner with nothing else to do.
+    fn trim(&self);
 
     /// A stealing end.
     fn stealer(&self) -> Self::Stealer;

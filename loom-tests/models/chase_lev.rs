@@ -85,7 +85,7 @@ fn a_stolen_item_is_complete() {
 /// D2. Owner and 2 thieves, 3 items: each item once. Bound 3.
 #[test]
 fn two_thieves_and_the_owner_yield_each_item_once() {
-    check("chase_lev_d2_two_thieves", 3, 14_000, || {
+    check("chase_lev_d2_two_thieves", 3, 21_000, || {
         let line = StartLine::new();
         let deque = deque_with(0..2);
         let thieves: Vec<_> = (0..2)
@@ -139,6 +139,66 @@ fn a_ring_that_grows_during_a_steal_loses_nothing() {
         let stolen = thief.join().unwrap();
         own.extend(drain(&deque));
         assert_shared_out(&[own, stolen], CAPACITY_FIRST + 3);
+    });
+}
+
+/// D11. Owner and 1 thief; the owner empties the deque, trims it and goes on while the thief steals: each item once, in order, and no ring is
+/// freed under the thief's eyes. Bound 3.
+#[test]
+fn a_ring_that_is_trimmed_during_a_steal_is_not_read() {
+    check("chase_lev_d11_trim", 3, 1_100, || {
+        let line = StartLine::new();
+        let deque = deque_with(0..3);
+        let stealer = deque.stealer();
+        let thief = line.spawn(move || steal_times(&stealer, 2));
+        line.pass();
+        let mut own = drain(&deque);
+        deque.trim();
+        deque.push(Token(3));
+        let stolen = thief.join().unwrap();
+        own.extend(drain(&deque));
+        assert_shared_out(&[own, stolen], 4);
+    });
+}
+
+/// D11. Owner that trims and 2 thieves, one of which takes a batch: the count of one goes on where the other's ends. Bound 2.
+#[test]
+fn two_thieves_keep_the_rings_they_look_at() {
+    check("chase_lev_d11_two_thieves", 2, 4_000, || {
+        let line = StartLine::new();
+        let deque = deque_with(0..3);
+        let (one, other) = (deque.stealer(), deque.stealer());
+        let first = line.spawn(move || {
+            let own = deque_with(0..0);
+            let mut got: Vec<Token> = taken(one.steal_into(&own, 2)).into_iter().collect();
+            got.extend(drain(&own));
+            got
+        });
+        let second = line.spawn(move || steal_times(&other, 1));
+        line.pass();
+        let own = drain(&deque);
+        deque.trim();
+        assert_shared_out(&[own, first.join().unwrap(), second.join().unwrap()], 3);
+    });
+}
+
+/// D11. Owner that trims while 1 thief looks and again after it: what the thief kept alive the first time goes the second time. Bound 3.
+#[test]
+fn what_a_thief_kept_is_freed_by_the_next_trim() {
+    check("chase_lev_d11_again", 3, 280, || {
+        let line = StartLine::new();
+        let deque = deque_with(0..3);
+        let stealer = deque.stealer();
+        let thief = line.spawn(move || steal_times(&stealer, 1));
+        line.pass();
+        let mut own = drain(&deque);
+        deque.trim();
+        let stolen = thief.join().unwrap();
+        (3..6).for_each(|number| deque.push(Token(number)));
+        own.extend(drain(&deque));
+        deque.trim();
+        assert_eq!(deque.rings(), [CAPACITY_FIRST]);
+        assert_shared_out(&[own, stolen], 6);
     });
 }
 

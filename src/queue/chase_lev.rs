@@ -7,8 +7,9 @@
 //! has nothing left to order.
 //!
 //! Items live in a ring of atomic pointers whose capacity is a power of two and which doubles when it is full. A ring that was outgrown
-//! is kept, linked from its successor, until the deque is dropped: thieves may still read it. All outgrown rings together are smaller
-//! than the current one, so a deque occupies less than twice the ring that its longest queue needed; it does not shrink.
+//! is kept, linked from its successor, for thieves may still read it. All outgrown rings together are smaller than the current one, so a
+//! deque occupies less than twice the ring that its longest queue needed. An owner that goes to sleep gives back what a burst left
+//! ([`Deque::trim`]): it puts a small ring in place and frees the others, unless some thief is in the middle of a steal.
 //!
 //! # Invariants
 //!
@@ -18,7 +19,9 @@
 //!   `2^usize::BITS` takes to be fooled). Who moves it from `f` to `f + k` owns the items `f .. f + k`, and nobody else does.
 //! - C3. The slot of index `i` is written again only after the owner knows of a front greater than `i`. It learns of one by reading
 //!   `front` with Acquire, or by taking `i` itself.
-//! - C4. Rings are freed by the drop of [`Shared`] and by nothing else. A ring that was outgrown is never written again.
+//! - C4. A ring that was replaced is never written again, and its items are in its successor: all of them, or there were none.
+//! - C5. A thief looks at rings only while it is counted in [`Front::thieves`]. Rings are freed by the drop of [`Shared`], and by the owner when it
+//!   has replaced them and then found that count zero.
 //!
 //! # Why what a thief read is what it wins
 //!
@@ -29,7 +32,7 @@
 //!    time. So the ring loaded after it is that one or a later one, and each slot yields the item of its own index or something written
 //!    later: what remains is to exclude later writes.
 //! 2. A later ring, published with Release and loaded with Acquire, holds copies of everything from the front `g` that the owner saw
-//!    when it grew, up to the back of that time. If `g > f`, the thief's swap comes later in the order of `front` than `g` (the owner's
+//!    when it replaced the one before, up to the back of that time (nothing, in `trim`, where `g` is the back). If `g > f`, the thief's swap comes later in the order of `front` than `g` (the owner's
 //!    reading `g` happens before it) and fails. So `g <= f`, and the copies include what the thief reads.
 //! 3. A slot with index `i` in `f .. f + k` is written again only after the owner knows of a front greater than `i` (C3). As nothing but
 //!    the thief's own swap moves `front` away from `f` (C2), it has read what that swap or a later one stored. That read is an Acquire of
@@ -39,19 +42,27 @@
 //!
 //! A thief that loses the swap forgets the pointers. It never looks behind one before it has won.
 //!
+//! # Why a ring that is freed is read by nobody
+//!
+//! A thief counts itself (E1), passes a `fence(SeqCst)` (E2), loads the ring pointer (E3), reads, and takes itself off the count with Release
+//! (E4). The owner stores the new pointer (F1), passes a `fence(SeqCst)` (F2), and loads the count with Acquire (F3). If F2 comes before E2 in
+//! the order of those fences, E3 sees the new ring. If E2 comes before F2, F3 sees the thief's E1 or something later; if that is zero, it comes
+//! from an E4, the thief's or one that continues its release sequence, as all changes of the count are read-modify-writes: what the thief read
+//! happens before the rings are freed. Each thief writes the count on the cache line that its swap is about to write.
+//!
 //! # What it deliberately does not do
 //!
 //! - It does not order an empty answer. `push` is a Release store and looking is an Acquire load, no more than crossbeam-deque gives:
 //!   "push, then look for sleepers" against "announce sleep, then look at the deque" needs `fence(SeqCst)` on both sides, from the
 //!   callers. The model `without_fences_the_idle_handshake_loses_a_wake_up` (and those after it) shows that this deque does not quietly provide it.
-//! - It does not reclaim rings while it lives (no epochs), and does not retry: a lost race is [`Stolen::Retry`].
+//! - It does not wait: a lost race is [`Stolen::Retry`], and rings that cannot be freed because of a thief are left to the next burst's trim.
 //!
 //! loom does not explore executions in which a load sees a store that comes later in another thread's program order, so the Release of
 //! the thieves' swap and the Acquire of the owner's reads of `front` (step 3) rest on the argument above and on no model.
 
 #![allow(
     unsafe_code,
-    reason = "rings outlive the loads of their pointer, and items are made from pointers by the winner of a race"
+    reason = "rings outlive the looks of those who are counted, and items are made from pointers by the winner of a race"
 )]
 
 use std::cell::Cell;
@@ -62,26 +73,54 @@ use crossbeam_utils::CachePadded;
 
 use super::word::Word;
 use super::{Deque, DequeStealer, Stolen};
-use crate::loom::Arc;
-use crate::loom::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use crate::loom::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+use crate::loom::{Arc, Track, UnsafeCell};
 
 /// Slots of the first ring: under loom so few that a model makes it grow.
 const CAPACITY_FIRST: usize = if cfg!(eddies_loom) { 2 } else { 64 };
+
+/// An empty ring of up to so many slots is kept: 32 KiB.
+const CAPACITY_KEPT: usize = if cfg!(eddies_loom) {
+    2
+} else if cfg!(miri) {
+    64
+} else {
+    4096
+};
 
 /// A power-of-two ring of slots.
 struct Ring {
     /// The item of index `i` is in slot `i % len`. Written by the owner while the ring is current, read by everybody.
     slots: Box<[AtomicPtr<()>]>,
-    /// The ring that this one replaced, or null. Written once, before the ring is published; read by the drop of [`Shared`].
-    outgrown: *mut Ring,
+    /// The ring that this one replaced, or null. Written by the owner: before the ring is published, and when what it points to is freed.
+    /// Read by whoever frees rings.
+    replaced: AtomicPtr<Ring>,
+    /// Nothing. Read with each slot and written when the ring goes, so that a model finds the one beside the other, or a ring that never goes.
+    freed: UnsafeCell<Track<()>>,
 }
 
 impl Ring {
     /// A ring on the heap, with nothing in it.
-    fn alloc(capacity: usize, outgrown: *mut Ring) -> NonNull<Ring> {
+    fn alloc(capacity: usize, replaced: *mut Ring) -> NonNull<Ring> {
         debug_assert!(capacity.is_power_of_two());
         let slots = (0..capacity).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
-        NonNull::from(Box::leak(Box::new(Ring { slots, outgrown })))
+        let ring = Ring { slots, replaced: AtomicPtr::new(replaced), freed: UnsafeCell::new(Track::new(())) };
+        NonNull::from(Box::leak(Box::new(ring)))
+    }
+
+    /// Frees `ring` and all that it and its predecessors replaced. Null is fine.
+    ///
+    /// # Safety
+    ///
+    /// Each of them came from [`alloc`](Ring::alloc), is linked once, and can be reached by nobody else any more (C5).
+    unsafe fn free(mut ring: *mut Ring) {
+        while !ring.is_null() {
+            // SAFETY: the caller's promise. The link leads to the next one, which the promise covers too.
+            let freed = unsafe { Box::from_raw(ring) };
+            freed.freed.with_mut(|_| ());
+            // Ordering: Relaxed: written by the owner, whom this thread is, or came after (`Drop for Shared`).
+            ring = freed.replaced.load(Ordering::Relaxed);
+        }
     }
 
     fn capacity(&self) -> usize {
@@ -96,8 +135,9 @@ impl Ring {
     /// What the slot of `index` holds: the item of that index only under the argument of the module.
     #[inline]
     fn get(&self, index: usize) -> *mut () {
+        self.freed.with(|_| ());
         // Ordering: Relaxed, publishes nothing: the thief's load of `back`, or of the ring, already acquired the write
-        // (`ChaseLev::push`, `ChaseLev::grow`), and the swap of `front` rules out a later one.
+        // (`ChaseLev::publish`, `ChaseLev::grow`), and the swap of `front` rules out a later one.
         self.slot(index).load(Ordering::Relaxed)
     }
 
@@ -109,13 +149,21 @@ impl Ring {
     }
 }
 
+/// The cache line that thieves write.
+struct Front {
+    /// Index of the oldest item. Moved forward by whoever takes items, read by everybody.
+    index: AtomicUsize,
+    /// How many thieves may be looking at rings (C5). Written by thieves, read by the owner when it frees rings.
+    thieves: AtomicUsize,
+}
+
 /// What the owner and the thieves share.
 struct Shared<W: Word> {
-    /// Index of the oldest item. Moved forward by whoever takes items, read by everybody.
-    front: CachePadded<AtomicUsize>,
+    /// Where items are taken from.
+    front: CachePadded<Front>,
     /// Index of the next item to come. Written by the owner, read by everybody.
     back: CachePadded<AtomicUsize>,
-    /// The current ring. Written by the owner when it grows, read by everybody.
+    /// The current ring. Written by the owner when it grows or trims, read by everybody.
     ring: AtomicPtr<Ring>,
     /// Items are moved in by one thread and out by another, never shared.
     items: PhantomData<fn() -> W>,
@@ -128,13 +176,12 @@ fn distance(front: usize, back: usize) -> usize {
 }
 
 impl<W: Word> Shared<W> {
-    /// The current ring, or for a thief one that was current since it loaded `back`.
+    /// The current ring, for the owner.
     #[inline]
-    fn ring(&self) -> &Ring {
-        // Ordering: Acquire, pairs with the Release in `ChaseLev::grow`: the ring and the items copied into it. The owner reads its own
-        // store and would not need it.
-        let ring = self.ring.load(Ordering::Acquire);
-        // SAFETY: C4, a pointer that was ever stored here is that of a live ring until `self` is dropped, and nobody has it mutably.
+    fn own_ring(&self) -> &Ring {
+        // Ordering: Relaxed, the owner's own store.
+        let ring = self.ring.load(Ordering::Relaxed);
+        // SAFETY: C5, only the owner frees rings, or the drop, and never the current one; and nobody has it mutably.
         unsafe { &*ring }
     }
 
@@ -144,29 +191,63 @@ impl<W: Word> Shared<W> {
         let past = front.wrapping_add(count);
         // Ordering: Release, pairs with the Acquire in `ChaseLev::ring_with_room` and `ChaseLev::pop`: the slots are read before the
         // owner may overwrite them (step 3). No Acquire: the items were acquired through `back`. Relaxed on failure: nothing read is used.
-        self.front.compare_exchange(front, past, Ordering::Release, Ordering::Relaxed).is_ok()
+        self.front.index.compare_exchange(front, past, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// A thief's look at a ring, which nobody frees meanwhile (C5).
+struct Look<'a, W: Word> {
+    /// The victim's.
+    shared: &'a Shared<W>,
+}
+
+impl<'a, W: Word> Look<'a, W> {
+    /// E1 and E2.
+    #[inline]
+    fn begin(shared: &'a Shared<W>) -> Self {
+        // Ordering: Relaxed: the fence orders it before the load of the ring; what the owner acquires is `end`'s Release, whose sequence this
+        // read-modify-write continues.
+        shared.front.thieves.fetch_add(1, Ordering::Relaxed);
+        // Ordering: SeqCst fence E2, pairs with the one in `ChaseLev::give_back` (F2): either this thief sees the new ring or the owner sees this thief.
+        fence(Ordering::SeqCst);
+        Look { shared }
+    }
+
+    /// E3. A ring that was current since this thief loaded `back`.
+    #[inline]
+    fn ring(&self) -> &Ring {
+        // Ordering: Acquire, pairs with the Release in `ChaseLev::grow` and `ChaseLev::give_back`: the ring and the items copied into it.
+        let ring = self.shared.ring.load(Ordering::Acquire);
+        // SAFETY: C5, this thief is counted since before the load, so the ring is alive until it no longer is; and nobody has it mutably.
+        unsafe { &*ring }
+    }
+}
+
+impl<W: Word> Drop for Look<'_, W> {
+    /// E4.
+    #[inline]
+    fn drop(&mut self) {
+        // Ordering: Release, pairs with the Acquire in `ChaseLev::give_back`: this thief's reads come before the ring is freed.
+        self.shared.front.thieves.fetch_sub(1, Ordering::Release);
     }
 }
 
 impl<W: Word> Drop for Shared<W> {
     fn drop(&mut self) {
         // Ordering: Relaxed, three times: `&mut self`, so the reference count has ordered everything before this.
-        let mut front = self.front.load(Ordering::Relaxed);
+        let mut front = self.front.index.load(Ordering::Relaxed);
         // Ordering: Relaxed, see above.
         let back = self.back.load(Ordering::Relaxed);
         while front != back {
-            let item = self.ring().get(front);
+            let item = self.own_ring().get(front);
             front = front.wrapping_add(1);
             // SAFETY: the indices from `front` to `back` were pushed and taken by nobody (C2); this loop passes each once.
             drop(unsafe { item_of::<W>(item) });
         }
         // Ordering: Relaxed, see above.
-        let mut ring = self.ring.load(Ordering::Relaxed);
-        while !ring.is_null() {
-            // SAFETY: each ring came from a box, is linked once, and is freed nowhere else (C4); no reference to it can be left.
-            let freed = unsafe { Box::from_raw(ring) };
-            ring = freed.outgrown;
-        }
+        let ring = self.ring.load(Ordering::Relaxed);
+        // SAFETY: nobody else has `self` any more, and rings are reached through it alone.
+        unsafe { Ring::free(ring) };
     }
 }
 
@@ -188,7 +269,7 @@ pub(crate) struct ChaseLev<W: Word> {
     shared: Arc<Shared<W>>,
     /// What `Shared::back` holds. The owner's.
     back: Cell<usize>,
-    /// What `Shared::front` held when the owner last read it: at most what it holds. The owner's.
+    /// What `Front::index` held when the owner last read it: at most what it holds. The owner's.
     front_seen: Cell<usize>,
 }
 
@@ -196,7 +277,7 @@ impl<W: Word> ChaseLev<W> {
     /// An empty deque whose first item gets the index `start`.
     fn starting_at(start: usize) -> Self {
         let shared = Shared {
-            front: CachePadded::new(AtomicUsize::new(start)),
+            front: CachePadded::new(Front { index: AtomicUsize::new(start), thieves: AtomicUsize::new(0) }),
             back: CachePadded::new(AtomicUsize::new(start)),
             ring: AtomicPtr::new(Ring::alloc(CAPACITY_FIRST, ptr::null_mut()).as_ptr()),
             items: PhantomData,
@@ -216,12 +297,12 @@ impl<W: Word> ChaseLev<W> {
     /// The current ring, with `count` free slots from `back` on.
     #[inline]
     fn ring_with_room(&self, count: usize) -> &Ring {
-        let ring = self.shared.ring();
+        let ring = self.shared.own_ring();
         if self.occupied() + count <= ring.capacity() {
             return ring;
         }
         // Ordering: Acquire, pairs with the Release in `Shared::take`: thieves have read the slots that are reused from here on (C3).
-        self.front_seen.set(self.shared.front.load(Ordering::Acquire));
+        self.front_seen.set(self.shared.front.index.load(Ordering::Acquire));
         let needed = self.occupied() + count;
         if needed <= ring.capacity() { ring } else { self.grow(needed) }
     }
@@ -234,21 +315,54 @@ impl<W: Word> ChaseLev<W> {
 
     #[cold]
     fn grow(&self, needed: usize) -> &Ring {
-        let outgrown = self.shared.ring();
+        let outgrown = self.shared.own_ring();
         // The pointer that came from the box, for it will be made a box again: one made from `outgrown` would only be good for reading.
         // Ordering: Relaxed, this thread's own store.
         let link = self.shared.ring.load(Ordering::Relaxed);
         let bigger = Ring::alloc(needed.next_power_of_two(), link);
-        // SAFETY: just allocated, and freed by nobody before `shared` is dropped, which `self` keeps alive (C4).
+        // SAFETY: just allocated, and the current ring from here on, which only the drop of `shared` frees (C5).
         let ring: &Ring = unsafe { bigger.as_ref() };
         let mut index = self.front_seen.get();
         while index != self.back.get() {
             ring.set(index, outgrown.get(index));
             index = index.wrapping_add(1);
         }
-        // Ordering: Release, pairs with the Acquire in `Shared::ring`: the new ring and the items copied into it.
+        // Ordering: Release, pairs with the Acquire in `Look::ring`: the new ring and the items copied into it.
         self.shared.ring.store(bigger.as_ptr(), Ordering::Release);
         ring
+    }
+
+    /// Puts a small ring in place of the empty one, and frees what was replaced so far unless a thief may be looking at it.
+    #[cold]
+    fn give_back(&self) {
+        // Ordering: Relaxed, this thread's own store.
+        let replaced = self.shared.ring.load(Ordering::Relaxed);
+        let small = Ring::alloc(CAPACITY_FIRST, replaced).as_ptr();
+        // Ordering: Release (F1), pairs with the Acquire in `Look::ring`: the new ring, empty.
+        self.shared.ring.store(small, Ordering::Release);
+        // Ordering: SeqCst fence F2, pairs with the one in `Look::begin` (E2).
+        fence(Ordering::SeqCst);
+        // Ordering: Acquire (F3), pairs with the Release in the drop of `Look`: all that thieves read comes before the freeing.
+        if self.shared.front.thieves.load(Ordering::Acquire) == 0 {
+            // Ordering: Relaxed: only this thread, and the drop, follow the link.
+            self.shared.own_ring().replaced.store(ptr::null_mut(), Ordering::Relaxed);
+            // SAFETY: C5, no thief looks, and those to come see the new ring; the link to these is gone.
+            unsafe { Ring::free(replaced) };
+        }
+    }
+}
+
+#[cfg(test)]
+impl<W: Word> ChaseLev<W> {
+    /// The capacities of the rings that are not freed, the current one first.
+    pub(super) fn rings(&self) -> Vec<usize> {
+        let link = |ring: &Ring| {
+            // Ordering: Relaxed: written by the owner, whom this thread is.
+            let replaced = ring.replaced.load(Ordering::Relaxed);
+            // SAFETY: C5, only the owner frees rings, and takes them off the list before.
+            unsafe { replaced.as_ref() }
+        };
+        std::iter::successors(Some(self.shared.own_ring()), |ring| link(ring)).map(Ring::capacity).collect()
     }
 }
 
@@ -275,10 +389,10 @@ impl<W: Word> Deque<W> for ChaseLev<W> {
             // Ordering: Acquire, both ways, pairs with the Release in `Shared::take`: thieves have read the slots before `front`, which
             // `push` takes as free from now on (C3). No Release: nobody waits for this thread's reads of its own slots, and what thieves
             // released stays visible through this read-modify-write (release sequence).
-            match self.shared.front.compare_exchange(front, past, Ordering::Acquire, Ordering::Acquire) {
+            match self.shared.front.index.compare_exchange(front, past, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => {
                     self.front_seen.set(past);
-                    let slot = self.shared.ring().get(front);
+                    let slot = self.shared.own_ring().get(front);
                     // SAFETY: the swap took the index `front` (C2), whose slot only this thread could have written since (C1).
                     return Some(unsafe { item_of(slot) });
                 }
@@ -291,7 +405,15 @@ impl<W: Word> Deque<W> for ChaseLev<W> {
     #[inline]
     fn len(&self) -> usize {
         // Ordering: Relaxed, a count that is out of date when it is returned.
-        distance(self.shared.front.load(Ordering::Relaxed), self.back.get())
+        distance(self.shared.front.index.load(Ordering::Relaxed), self.back.get())
+    }
+
+    #[inline]
+    fn trim(&self) {
+        // Equal indices mean that it is empty (`pop`). Where they differ there may be something, and the next time will do.
+        if self.front_seen.get() == self.back.get() && self.shared.own_ring().capacity() > CAPACITY_KEPT {
+            self.give_back();
+        }
     }
 
     fn stealer(&self) -> ChaseLevStealer<W> {
@@ -310,8 +432,9 @@ impl<W: Word> ChaseLevStealer<W> {
     #[inline]
     fn window(&self) -> (usize, usize) {
         // Ordering: Relaxed, a guess that `Shared::take` confirms; a stale front loses the swap, and never makes the deque look empty.
-        let front = self.shared.front.load(Ordering::Relaxed);
-        // Ordering: Acquire, pairs with the Release in `ChaseLev::publish`: the items, their slots and the ring of that time.
+        let front = self.shared.front.index.load(Ordering::Relaxed);
+        // Ordering: Acquire, pairs with the Release in `ChaseLev::publish`: the items, their slots and the ring of that time. The fence of
+        // `Look::begin`, before anything is read on the strength of it, would do; ThreadSanitizer knows no fences.
         let back = self.shared.back.load(Ordering::Acquire);
         (front, distance(front, back))
     }
@@ -331,7 +454,8 @@ impl<W: Word> DequeStealer<W> for ChaseLevStealer<W> {
         }
         // The first goes to the caller. The others are written where only this thread, the owner of `into`, can see them yet.
         let others = limit.min(seen.div_ceil(2)) - 1;
-        let ring = self.shared.ring();
+        let look = Look::begin(&self.shared);
+        let ring = look.ring();
         let into_back = into.back.get();
         if others > 0 {
             let into_ring = into.ring_with_room(others);
@@ -356,7 +480,8 @@ impl<W: Word> DequeStealer<W> for ChaseLevStealer<W> {
         if seen == 0 {
             return Stolen::Empty;
         }
-        let first = self.shared.ring().get(front);
+        let look = Look::begin(&self.shared);
+        let first = look.ring().get(front);
         if !self.shared.take(front, 1) {
             return Stolen::Retry;
         }

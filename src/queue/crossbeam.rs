@@ -1,4 +1,4 @@
-//! crossbeam-deque behind the crate's own traits: the deque that ships by default.
+//! crossbeam-deque behind the crate's own traits: the deque to compare our own with.
 //!
 //! The owner holds a [`CrossbeamDeque`], any thread a [`CrossbeamStealer`]. Both are newtypes over crossbeam's FIFO flavour and add
 //! nothing: an attempt that lost a race is passed on as [`Stolen::Retry`], for the scheduler to decide whether to try again or to look
@@ -36,6 +36,9 @@ impl<T: Send> Deque<T> for CrossbeamDeque<T> {
     fn len(&self) -> usize {
         self.0.len()
     }
+
+    /// Nothing: it halves its buffer at every `pop` that finds it filled to a quarter.
+    fn trim(&self) {}
 
     fn stealer(&self) -> CrossbeamStealer<T> {
         CrossbeamStealer(self.0.stealer())

@@ -12,6 +12,9 @@ use crate::loom::thread;
 /// Miri interprets a thousand times slower.
 const ITEMS: usize = if cfg!(miri) { 300 } else { 100_000 };
 const THIEVES: usize = 3;
+/// More than a ring that is kept has room for.
+const BURST: usize = if cfg!(miri) { 80 } else { 5000 };
+const BURSTS: usize = if cfg!(miri) { 3 } else { 200 };
 
 /// Steals batches of at most eight until the owner is done and nothing is left; what it got, in the order it got it.
 fn thief<D: Deque<Token>>(victim: &D::Stealer, done: &AtomicBool) -> Vec<Token> {
@@ -60,6 +63,36 @@ fn every_item_once<D: Deque<Token>>() {
     assert_eq!(shares.iter().map(Vec::len).sum::<usize>(), ITEMS);
     let different: HashSet<usize> = shares.drain(..).flatten().map(|token| token.0).collect();
     assert_eq!(different.len(), ITEMS);
+}
+
+/// 1 owner that trims after each burst, 3 thieves: every item is taken once.
+#[test]
+fn rings_are_given_back_under_thieves() {
+    let deque: ChaseLev<Token> = ChaseLev::new();
+    let done = AtomicBool::new(false);
+    let stealers: Vec<_> = (0..THIEVES).map(|_| deque.stealer()).collect();
+    let mut taken: Vec<usize> = thread::scope(|scope| {
+        let thieves: Vec<_> =
+            stealers.iter().map(|victim| scope.spawn(|| thief::<ChaseLev<Token>>(victim, &done))).collect();
+        let mut own = Vec::new();
+        for burst in 0..BURSTS {
+            (burst * BURST..(burst + 1) * BURST).for_each(|number| deque.push(Token(number)));
+            own.extend(std::iter::from_fn(|| deque.pop()));
+            deque.trim();
+        }
+        // Ordering: Release, pairs with the Acquire in `thief`.
+        done.store(true, Ordering::Release);
+        let shares = thieves.into_iter().flat_map(|thief| thief.join().unwrap());
+        shares.chain(own).map(|token| token.0).collect()
+    });
+    taken.sort_unstable();
+    assert!(taken.into_iter().eq(0..BURSTS * BURST));
+    // The last trim may have met a thief.
+    (0..BURST).for_each(|number| deque.push(Token(number)));
+    assert_eq!(std::iter::from_fn(|| deque.pop()).count(), BURST);
+    assert!(deque.rings()[0] >= BURST);
+    deque.trim();
+    assert_eq!(deque.rings(), [64]);
 }
 
 /// What the traits promise to a single thread.

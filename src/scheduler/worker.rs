@@ -741,6 +741,7 @@ impl Worker {
 
     /// Announces the sleep, looks once more, sleeps, and serves what ended it.
     fn sleep(&self) {
+        self.deque().trim();
         self.shared.sleep.announce(self.home.index);
         let notice = if self.sees_work() { None } else { self.park() };
         self.wake_up(notice);
