@@ -1,5 +1,5 @@
 //! Checks of what reads bytes or text that others write: the same functions for `cargo test`, which tries some thousand inputs from a seed, and for
-//! a fuzzer that looks where the code branches (`fuzz/`, `cargo +nightly fuzz run stream_reader`).
+//! a fuzzer that looks where the code branches (`fuzz/`, `scripts/fuzz.sh stream_reader`).
 //!
 //! A check takes a *tape* of bytes, which decides its input and what is done with it, and compares each answer with a plain model's. It lies in
 //! `fuzz/checks/`, as a module of the file that it is about.
