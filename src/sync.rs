@@ -49,3 +49,7 @@ pub use semaphore::{BoundedSemaphore, OwnedSemaphorePermit, Semaphore, Semaphore
 #[cfg(all(test, eddies_loom))]
 #[path = "../loom-tests/models/sync.rs"]
 mod models;
+
+#[cfg(all(test, eddies_loom))]
+#[path = "../loom-tests/models/sync_queues.rs"]
+mod queue_models;

@@ -5,16 +5,16 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
 use loom::future::block_on;
 
-use super::{Condition, Event, Lock, Queue, Semaphore, oneshot};
+use super::{Barrier, BoundedSemaphore, Condition, Event, Lock, Queue, Semaphore, oneshot};
 use crate::loom::{StartLine, check};
 
 /// One poll, and then the future is dropped: a waiter that is cancelled, wherever the others are by then. What it got, if anything.
-fn poll_and_give_up<F: Future>(future: F) -> Option<F::Output> {
+pub(super) fn poll_and_give_up<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     match Pin::as_mut(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
         std::task::Poll::Ready(output) => Some(output),
@@ -59,6 +59,102 @@ fn permits_are_conserved_when_a_waiter_leaves() {
         gives.join().unwrap();
         leaves.join().unwrap();
         assert_eq!(semaphore.available_permits(), 2);
+    });
+}
+
+/// Three threads, one permit that was forgotten: two release it, one acquires it. One release succeeds, the permit comes, and there is one in
+/// the end. Bound 3.
+#[test]
+fn a_bounded_semaphore_has_no_more_than_it_began_with() {
+    check("sync_bounded_semaphore", 3, 2_100, || {
+        let line = StartLine::new();
+        let semaphore = Arc::new(BoundedSemaphore::new(1));
+        semaphore.try_acquire().unwrap().forget();
+        let releasers = [(); 2].map(|()| {
+            let theirs = semaphore.clone();
+            line.spawn(move || theirs.release().is_ok())
+        });
+        line.pass();
+        drop(block_on(semaphore.acquire()));
+        let released = releasers.map(|releaser| releaser.join().unwrap());
+        assert_ne!(released[0], released[1], "one permit was away");
+        assert_eq!(semaphore.available_permits(), 1);
+    });
+}
+
+/// Two threads that meet twice at a barrier for two: nobody passes before both have come, and in each round one is 0 and one is 1. Bound 4.
+#[test]
+fn two_rounds_of_a_barrier_are_passed_together() {
+    check("sync_barrier_rounds", 4, 1_100, || {
+        let line = StartLine::new();
+        let barrier = Arc::new(Barrier::new(2));
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let meet = |barrier: Arc<Barrier>, arrived: Arc<AtomicUsize>| {
+            move || {
+                [2, 4].map(|all| {
+                    arrived.fetch_add(1, Ordering::Relaxed);
+                    let index = block_on(barrier.wait()).unwrap();
+                    assert!(arrived.load(Ordering::Relaxed) >= all, "passed alone");
+                    index
+                })
+            }
+        };
+        let other = line.spawn(meet(barrier.clone(), arrived.clone()));
+        line.pass();
+        let (mine, theirs) = (meet(barrier, arrived)(), other.join().unwrap());
+        assert_eq!([mine[0] + theirs[0], mine[1] + theirs[1]], [1, 1]);
+    });
+}
+
+/// Three threads at a barrier for two: one begins to wait and leaves, one waits, and once the first is gone the third waits. Whoever had left
+/// before the second came does not count: then the second and the third meet. Bound 3.
+#[test]
+fn who_left_a_barrier_does_not_count() {
+    check("sync_barrier_leaver", 3, 2_100, || {
+        let line = StartLine::new();
+        let barrier = Arc::new(Barrier::new(2));
+        let has_left = Arc::new(AtomicBool::new(false));
+        let (leaves, waits) = (barrier.clone(), barrier.clone());
+        let (leaving, left) = (has_left.clone(), has_left);
+        let leaver = line.spawn(move || {
+            let index = poll_and_give_up(leaves.wait());
+            leaving.store(true, Ordering::Relaxed);
+            index.map(Result::unwrap)
+        });
+        let waiter = line.spawn(move || {
+            let was_left = left.load(Ordering::Relaxed);
+            let index = block_on(waits.wait());
+            // The third came for nothing if these two have met.
+            waits.abort();
+            (was_left, index.unwrap())
+        });
+        line.pass();
+        let first = leaver.join().unwrap();
+        let third = block_on(barrier.wait()).ok();
+        let (was_left, second) = waiter.join().unwrap();
+        let met: Vec<usize> = first.into_iter().chain(third).collect();
+        assert!(met.len() <= 1, "three passed a barrier for two");
+        assert!(met.iter().all(|index| index + second == 1));
+        assert!(!was_left || first.is_some() || third.is_some(), "it met somebody who had left");
+    });
+}
+
+/// Three threads at a barrier for two: two wait, one aborts it. Both pass, or neither. Bound 3.
+#[test]
+fn an_aborted_barrier_is_passed_by_both_or_by_neither() {
+    check("sync_barrier_abort", 3, 2_300, || {
+        let line = StartLine::new();
+        let barrier = Arc::new(Barrier::new(2));
+        let (waits, aborts) = (barrier.clone(), barrier.clone());
+        let waiter = line.spawn(move || block_on(waits.wait()).ok());
+        let aborter = line.spawn(move || aborts.abort());
+        line.pass();
+        let mine = block_on(barrier.wait()).ok();
+        let theirs = waiter.join().unwrap();
+        aborter.join().unwrap();
+        assert_eq!(mine.is_some(), theirs.is_some());
+        assert!(mine.zip(theirs).is_none_or(|(mine, theirs)| mine + theirs == 1));
+        assert!(barrier.is_broken());
     });
 }
 
@@ -135,7 +231,8 @@ fn no_item_is_lost_with_a_getter_that_leaves() {
 }
 
 /// Counts how often it was dropped.
-struct Probe(Arc<AtomicUsize>);
+#[derive(Debug)]
+pub(super) struct Probe(pub(super) Arc<AtomicUsize>);
 
 impl Drop for Probe {
     fn drop(&mut self) {

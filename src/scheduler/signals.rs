@@ -46,3 +46,7 @@ impl Signals {
         self.0.load(Relaxed) == 0
     }
 }
+
+#[cfg(all(test, eddies_loom))]
+#[path = "../../loom-tests/models/shutdown.rs"]
+mod models;

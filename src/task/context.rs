@@ -330,3 +330,7 @@ fn inherit_existing() -> Option<Context> {
     let is_empty = context.values.lock().is_none();
     if is_empty { None } else { Some(context.copy()) }
 }
+
+#[cfg(all(test, eddies_loom))]
+#[path = "../../loom-tests/models/context.rs"]
+mod models;
