@@ -335,3 +335,45 @@ fn wakers_outlive_their_task_their_thread_and_their_runtime() {
     }
     assert_eq!(handle.live_tasks(), 0);
 }
+
+/// RUSTSEC-2022-0006 (thread_local) and the class of it: a list that is walked while threads enter and leave it.
+#[test]
+fn a_list_of_all_tasks_is_whole_beside_spawns_and_ends() {
+    const ROUNDS: usize = 300;
+    Runtime::builder().workers(3).build().unwrap().block_on(async {
+        let stays: Vec<_> = (0..3).map(|_| spawn(pending::<()>())).collect();
+        let there: Vec<_> = stays.iter().map(Task::handle).collect();
+        let is_over = Arc::new(AtomicUsize::new(0));
+        let spawners: Vec<_> = (0..2)
+            .map(|_| {
+                let is_over = is_over.clone();
+                spawn(async move {
+                    for _ in 0..ROUNDS {
+                        let (ended, aborted) = (spawn(yield_now()), spawn(pending::<()>()));
+                        aborted.abort();
+                        ended.await.unwrap();
+                        assert!(aborted.await.unwrap_err().is_cancelled());
+                    }
+                    is_over.fetch_add(1, SeqCst);
+                })
+            })
+            .collect();
+        let lister = spawn(async move {
+            let mut lists = 0;
+            while is_over.load(SeqCst) < 2 || lists == 0 {
+                let all = eddies::all_tasks();
+                assert!(there.iter().all(|task| all.contains(task)), "one that lives is missing");
+                let ids: std::collections::HashSet<_> = all.iter().map(eddies::TaskHandle::id).collect();
+                assert_eq!(ids.len(), all.len(), "one is there twice");
+                assert!(!format!("{all:?}").is_empty());
+                lists += 1;
+                yield_now().await;
+            }
+        });
+        lister.await.unwrap();
+        for spawner in spawners {
+            spawner.await.unwrap();
+        }
+        assert_eq!(eddies::all_tasks().len(), stays.len());
+    });
+}
