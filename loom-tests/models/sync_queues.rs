@@ -53,6 +53,23 @@ fn a_receiver_that_goes_leaves_no_item_and_no_sender() {
     });
 }
 
+/// Two threads and a channel with room for one: two sends, and a receiver that goes and takes nothing. The sender that waits for room hears of it, and
+/// each item is dropped once. Bound 4.
+#[test]
+fn a_sender_that_waits_hears_that_the_receiver_goes() {
+    check("sync_channel_sender_waits", 4, 45, || {
+        let line = StartLine::new();
+        let drops = Arc::new(AtomicUsize::new(0));
+        let (sender, receiver) = channel(1);
+        let probes = [(); 2].map(|()| Probe(drops.clone()));
+        let sends = line.spawn(move || probes.map(|probe| block_on(sender.send(probe)).is_ok()));
+        line.pass();
+        drop(receiver);
+        assert!(!sends.join().unwrap()[1], "there was no room for a second");
+        assert_eq!(drops.load(Ordering::Relaxed), 2);
+    });
+}
+
 /// Three threads and a channel with room for one: two send, the receiver closes and takes what is there. What was sent with success is received,
 /// and nothing else. Bound 3.
 #[test]
