@@ -152,6 +152,8 @@ fn a_ring_that_is_trimmed_during_a_steal_is_not_read() {
         let stealer = deque.stealer();
         let thief = line.spawn(move || steal_times(&stealer, 2));
         line.pass();
+        // With items in it, it stays as it is.
+        deque.trim();
         let mut own = drain(&deque);
         deque.trim();
         deque.push(Token(3));
