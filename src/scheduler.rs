@@ -29,6 +29,8 @@ pub(crate) mod executor;
 pub(crate) mod fresh_timer;
 pub(crate) mod home;
 pub(crate) mod iteration;
+#[cfg(all(test, not(eddies_loom)))]
+mod layout;
 pub(crate) mod monitor;
 pub(crate) mod park;
 pub(crate) mod rescue;
@@ -172,7 +174,7 @@ pub(crate) struct LoopShared {
     /// Runnables from outside; drained by the owner or by any thief.
     pub(crate) inbox: CachePadded<Inbox<Runnable>>,
     /// Runnables of local tasks from outside; drained by the owner only.
-    pub(crate) pinned_inbox: Inbox<Runnable>,
+    pub(crate) pinned_inbox: CachePadded<Inbox<Runnable>>,
     pub(crate) stealer: TaskStealer,
     /// Filled by the owner; taken by it, or by a rescuer when the owner is stuck in a poll.
     pub(crate) next: CachePadded<RunNext<Runnable>>,
@@ -183,7 +185,7 @@ pub(crate) struct LoopShared {
     pub(crate) local_callbacks: Registry,
     pub(crate) parker: CachePadded<Parker>,
     /// Bits of [`signal`]. Set by any thread, taken by the owner.
-    pub(crate) signals: Signals,
+    pub(crate) signals: CachePadded<Signals>,
     /// Polls and turns the owner has made. Written by the owner alone, read by the monitor.
     pub(crate) progress: CachePadded<worker::Progress>,
     /// A stalled loop that this one was asked to help. Written by the monitor and by who lends a loop, taken by the owner.
@@ -359,8 +361,13 @@ impl Shared {
     }
 
     /// Work that any loop may take was made visible: wakes a sleeper if nobody searches. Any thread that keeps the runtime alive.
+    ///
+    /// A loop that has no peers is told of what comes from outside by a claim of its own (`push_from_outside`), and nobody else could be told.
     #[inline]
     pub(crate) fn publish(&self) {
+        if !self.has_peers() {
+            return;
+        }
         if let Some(index) = self.sleep.publish() {
             self.loops[index].notify(Notice::Search);
         }
@@ -591,7 +598,7 @@ impl LoopShared {
             clock,
             standstill: Standstill::new(),
             inbox: CachePadded::new(Inbox::new()),
-            pinned_inbox: Inbox::new(),
+            pinned_inbox: CachePadded::new(Inbox::new()),
             stealer,
             next: CachePadded::new(RunNext::new()),
             registry: CachePadded::new(Registry::new()),
@@ -599,7 +606,7 @@ impl LoopShared {
             callbacks: Registry::new(),
             local_callbacks: Registry::new(),
             parker: CachePadded::new(Parker::new()),
-            signals: Signals::new(),
+            signals: CachePadded::new(Signals::new()),
             progress: CachePadded::new(worker::Progress::new()),
             rescue: Rescue::new(),
             attendance: Attendance::new(),

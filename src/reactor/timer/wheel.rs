@@ -135,7 +135,7 @@ pub(crate) struct Wheel<T> {
     levels: u16,
     /// Bit `s` of `occupied[l]` is set when slot `s` of level `l` has an entry.
     occupied: [u64; LEVELS],
-    /// The lists, level after level. Apart from the rest, as 11 KiB are too much to be moved over a stack.
+    /// The lists, level after level: 11 KiB, made with the first entry: the loops of spare workers never have one.
     slots: Box<[Slot]>,
     /// The entries and the vacant places.
     entries: Vec<Entry<T>>,
@@ -144,7 +144,6 @@ pub(crate) struct Wheel<T> {
 impl<T> Wheel<T> {
     /// An empty wheel at tick 0.
     pub(crate) fn new() -> Self {
-        let slot = Slot { head: NONE, tail: NONE, earliest: u64::MAX };
         Wheel {
             elapsed: 0,
             stamp: GIVEN_UP,
@@ -153,7 +152,7 @@ impl<T> Wheel<T> {
             kept: NONE,
             levels: 0,
             occupied: [0; LEVELS],
-            slots: vec![slot; LEVELS * SLOTS].into(),
+            slots: Box::default(),
             entries: Vec::new(),
         }
     }
@@ -433,6 +432,10 @@ impl<T> Wheel<T> {
         }
         let index = u32::try_from(self.entries.len()).ok().filter(|&index| index != NONE);
         let index = index.expect("fewer than 2^32 - 1 timers wait in one loop");
+        if self.slots.is_empty() {
+            let slot = Slot { head: NONE, tail: NONE, earliest: u64::MAX };
+            self.slots = vec![slot; LEVELS * SLOTS].into();
+        }
         self.entries.push(Entry { deadline: 0, stamp: VACANT, prev: NONE, next: NONE, item: None });
         index
     }
@@ -557,6 +560,17 @@ mod tests {
         assert_eq!(wheel.reset(fired, 6), None);
         assert_eq!(wheel.remove(later), Some(2));
         assert_eq!(wheel.remove(later), None);
+    }
+
+    #[test]
+    fn a_wheel_that_nothing_was_put_into_has_no_lists() {
+        let mut wheel = Wheel::new();
+        assert_eq!((wheel.next(), wheel.earliest(), fire_all(&mut wheel, u64::MAX)), (None, None, vec![]));
+        assert_eq!((wheel.drain(), wheel.slots.len()), (vec![], 0));
+        let kept = wheel.keep();
+        assert_eq!(wheel.slots.len(), LEVELS * SLOTS);
+        assert_eq!(wheel.fill(0, 7, 1), Ok(()));
+        assert_eq!((wheel.remove(kept), wheel.slots.len()), (Some(1), LEVELS * SLOTS));
     }
 
     #[test]
@@ -760,10 +774,10 @@ mod tests {
         for level in 0..LEVELS {
             assert_eq!(wheel.levels & (1 << level) != 0, wheel.occupied[level] != 0);
             for slot in 0..SLOTS {
-                let list = &wheel.slots[Place { level, slot }.index()];
                 if wheel.occupied[level] & (1 << slot) == 0 {
                     continue;
                 }
+                let list = &wheel.slots[Place { level, slot }.index()];
                 let (mut prev, mut index) = (NONE, list.head);
                 while index != NONE {
                     let entry = &wheel.entries[index as usize];
