@@ -22,7 +22,7 @@ awk -v root="$PWD/" '
     }
     /^SF:/ {
         file = substr($0, 4); sub(root, "", file); module = file; sub("^src/", "", module); sub("[./].*", "", module)
-        is_ours = file ~ "^src/" && file !~ "(/tests|/stress|/histories)[.]rs$"
+        is_ours = file ~ "^src/" && file !~ "(/tests|/stress|/histories)[.]rs$|[.][.]/"
         at = (module in layer) ? layer[module] : "4 " module
     }
     /^DA:/ && is_ours {
