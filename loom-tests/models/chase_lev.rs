@@ -358,7 +358,7 @@ fn idle_handshake(fences: Fences) {
     assert!(sleeper_seen || item_seen, "the item and the sleeper missed each other");
 }
 
-/// D10. Owner and 1 worker about to sleep, no fences: some execution loses the wake-up. A deque that orders more than the one that ships would
+/// D10. Owner and 1 worker about to sleep, no fences: some execution loses the wake-up. A deque that orders more than its contract would
 /// hide that here, and in the scheduler's models. Bound 2.
 #[test]
 #[should_panic(expected = "missed each other")]
