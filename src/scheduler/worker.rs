@@ -174,7 +174,7 @@ impl Worker {
             seat: Some(seat),
             pinned: RefCell::new(VecDeque::new()),
             tick: Cell::new(0),
-            next_check: Cell::new(CHECK_INTERVAL_MAX),
+            next_check: Cell::new((CHECK_PERIOD.as_nanos() / POLL_TIME_AT_FIRST.as_nanos()) as u32),
             last_check: Cell::new((0, now)),
             poll_time: Cell::new(POLL_TIME_AT_FIRST.as_nanos() as u64),
             linger: Linger::new(),
@@ -483,6 +483,13 @@ impl Worker {
         }
     }
 
+    /// So many polls from now as fit into [`CHECK_PERIOD`], at most `max`: by what the last ones took, in nanoseconds, or the mean if that is longer, for a
+    /// short poll among long ones says little of the next.
+    fn set_next_check(&self, poll_time: u64, max: u32) {
+        let affordable = CHECK_PERIOD.as_nanos() as u64 / poll_time.max(self.poll_time.get()).max(1);
+        self.next_check.set(self.tick.get().wrapping_add(affordable.clamp(1, u64::from(max)) as u32));
+    }
+
     /// The last `polls` polls took `passed` in all.
     fn learn_poll_time(&self, polls: u32, passed: Duration) {
         let passed = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
@@ -504,9 +511,8 @@ impl Worker {
         let passed = now.saturating_duration_since(last_time);
         let polls = tick.wrapping_sub(last_tick).max(1);
         self.learn_poll_time(polls, passed);
-        let affordable = CHECK_PERIOD.as_nanos() * u128::from(polls) / passed.as_nanos().max(1);
-        let interval = affordable.clamp(1, u128::from(CHECK_INTERVAL_MAX)) as u32;
-        self.next_check.set(tick.wrapping_add(interval));
+        let of_these = u64::try_from(passed.as_nanos() / u128::from(polls)).unwrap_or(u64::MAX);
+        self.set_next_check(of_these, CHECK_INTERVAL_MAX);
         if passed >= CHECK_PERIOD / 2 {
             self.last_check.set((tick, now));
             self.turn(Some(Duration::ZERO));
@@ -804,7 +810,7 @@ impl Worker {
             self.turn(Some(Duration::ZERO));
         }
         self.last_check.set((self.tick.get(), Instant::now()));
-        self.next_check.set(self.tick.get().wrapping_add(CHECK_INTERVAL_MAX / 4));
+        self.set_next_check(0, CHECK_INTERVAL_MAX / 4);
         notice
     }
 
