@@ -1,12 +1,13 @@
 //! What a run queue promises: order, capacity, who may call.
 //!
-//! A loop has three places where a runnable task can wait, all generic over the item so that models run on integers:
+//! A loop has four places where a runnable task can wait, all generic over the item so that models run on integers:
 //!
 //! - its *deque* ([`Deque`]): one owner pushes at the back and pops at the front; any thread steals from the front through a
 //!   [`DequeStealer`]. Unbounded, FIFO. Our own [`chase_lev`], or crossbeam-deque with the feature of that name;
 //! - its *run-next slot* ([`run_next`]): one item, filled by the owner only while it is empty, so that tasks woken by one poll keep their
 //!   order;
-//! - its *inbox* ([`inbox`]): any thread pushes, any thread takes all of it with one swap.
+//! - its *inbox* ([`inbox`]): any thread pushes, any thread takes all of it with one swap;
+//! - its *yielded queue* ([`locked`]): under a lock, for tasks that yielded after a long poll.
 //!
 //! None of them orders more than its items. Who pushes and then looks for a sleeper, and who announces its sleep and then looks here,
 //! bring a `fence(SeqCst)` each.
@@ -16,6 +17,7 @@ pub(crate) mod chase_lev;
 #[cfg(all(not(eddies_loom), any(test, feature = "crossbeam-deque")))]
 pub(crate) mod crossbeam;
 pub(crate) mod inbox;
+pub(crate) mod locked;
 pub(crate) mod run_next;
 pub(crate) mod word;
 

@@ -54,6 +54,7 @@ use crate::loom::atomic::{AtomicBool, AtomicUsize, fence};
 use crate::loom::thread::{JoinHandle, ThreadId};
 use crate::loom::{Arc, Condvar, Mutex, OnceLock, Weak};
 use crate::queue::inbox::Inbox;
+use crate::queue::locked::LockedQueue;
 use crate::queue::run_next::RunNext;
 use crate::queue::{DefaultDeque, Deque};
 use crate::reactor::Reactor;
@@ -173,6 +174,9 @@ pub(crate) struct LoopShared {
     pub(crate) timers: Arc<Timers>,
     /// Runnables from outside; drained by the owner or by any thief.
     pub(crate) inbox: CachePadded<Inbox<Runnable>>,
+    /// Tasks that yielded after a long poll, in a worker's loop: pushed by the owner and by spare workers, taken by the owner, by idle workers and, if the
+    /// loop is away, by anybody.
+    pub(crate) yielded: CachePadded<LockedQueue<Runnable>>,
     /// Runnables of local tasks from outside; drained by the owner only.
     pub(crate) pinned_inbox: CachePadded<Inbox<Runnable>>,
     pub(crate) stealer: TaskStealer,
@@ -196,6 +200,8 @@ pub(crate) struct LoopShared {
     is_occupied: AtomicBool,
     /// Whether the owner is in `block_in_place`. Written by the owner, read by the monitor, which takes it for stalled at once.
     is_lent: AtomicBool,
+    /// Whether the owner has been in one poll for long. Written by the monitor, read by who may take from `yielded` or push there.
+    is_stuck: AtomicBool,
     /// Where `block_on` was called, while its thread is in the seat; for reports. Written by that thread, read by the monitor.
     main_location: Mutex<Option<&'static Location<'static>>>,
 }
@@ -258,6 +264,21 @@ impl LoopShared {
     pub(crate) fn is_lent(&self) -> bool {
         // Ordering: Acquire pairs with the Release in `set_lent`.
         self.is_lent.load(Acquire)
+    }
+
+    /// The monitor only.
+    pub(crate) fn set_stuck(&self, is_stuck: bool) {
+        // Ordering: Relaxed: a hint, compared with nothing else.
+        if self.is_stuck.load(Relaxed) != is_stuck {
+            // Ordering: Relaxed: as above.
+            self.is_stuck.store(is_stuck, Relaxed);
+        }
+    }
+
+    /// Whether the owner will not come to its queues soon: nobody is in the seat, or who is has lent the loop or been in one poll for long. A hint.
+    pub(crate) fn is_away(&self) -> bool {
+        // Ordering: Relaxed: as in `set_stuck`.
+        self.is_stuck.load(Relaxed) || self.is_lent() || !self.is_occupied()
     }
 
     /// Everything that keeps the loop in memory while something is linked in it (H1).
@@ -373,6 +394,14 @@ impl Shared {
         }
     }
 
+    /// A task was put into some `yielded` queue: wakes a worker that sleeps, and says which. Spare workers leave that queue alone, so the search token, which one
+    /// may hold, says nothing here (S-d). Any thread that keeps the runtime alive.
+    pub(crate) fn publish_yielded(&self) -> Option<usize> {
+        let index = self.sleep.publish_before(self.settings.workers)?;
+        self.loops[index].notify(Notice::Work);
+        Some(index)
+    }
+
     /// A Runnable comes from outside the workers. The caller's reference to the runtime keeps H2.
     pub(crate) fn push_from_outside(&self, index: usize, runnable: Runnable) {
         let home = &self.loops[index];
@@ -395,12 +424,23 @@ impl Shared {
 
     /// The loop that the next thing from outside is given to: the loops take turns. One nobody sits in is passed over if there are others.
     pub(crate) fn pick_loop(&self) -> &Arc<LoopShared> {
+        let mut workers = self.workers_in_turn();
+        let occupied = workers.clone().find(|each| each.is_occupied());
+        occupied.or_else(|| workers.next()).expect("a runtime has a worker")
+    }
+
+    /// Whose `yielded` queue a task goes to that yielded on a spare worker: the loops take turns. `None`: all are away.
+    pub(crate) fn pick_present_loop(&self) -> Option<&Arc<LoopShared>> {
+        self.workers_in_turn().find(|each| !each.is_away())
+    }
+
+    /// The loops of the workers, each time beginning with another.
+    fn workers_in_turn(&self) -> impl Iterator<Item = &Arc<LoopShared>> + Clone {
         // Ordering: Relaxed: a counter; it publishes nothing.
         let start = self.next_loop.fetch_add(1, Relaxed);
         let workers = self.workers();
         let count = workers.len();
-        let occupied = (0..count).map(|i| &workers[(start.wrapping_add(i)) % count]).find(|each| each.is_occupied());
-        occupied.unwrap_or(&workers[start % count])
+        (0..count).map(move |i| &workers[start.wrapping_add(i) % count])
     }
 
     /// Asks one sleeping loop to help `stalled`: which. `None`: none sleeps.
@@ -598,6 +638,7 @@ impl LoopShared {
             clock,
             standstill: Standstill::new(),
             inbox: CachePadded::new(Inbox::new()),
+            yielded: CachePadded::new(LockedQueue::new()),
             pinned_inbox: CachePadded::new(Inbox::new()),
             stealer,
             next: CachePadded::new(RunNext::new()),
@@ -612,6 +653,7 @@ impl LoopShared {
             attendance: Attendance::new(),
             is_occupied: AtomicBool::new(false),
             is_lent: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
             main_location: Mutex::new(None),
         }
     }

@@ -307,6 +307,11 @@ pub(crate) fn spawn_unlisted(
 
 /// Lets other tasks run: the calling task goes to the back of its queue. asyncio's `sleep(0)`.
 ///
+/// Where polls are long, it goes further back. After a poll of more than about 100 us, on a loop whose polls last that long by their mean, the task lets everything go first
+/// that is runnable or becomes so, and runs when nothing else is left, or an idle worker takes it, or after sixteen others. So what computes
+/// and yields does not hold up the answer to a request for longer than the rest of one poll, however many such tasks there are. An event loop
+/// ([`EventLoop`](crate::EventLoop)), local tasks and virtual time keep to the one order.
+///
 /// Reactor and timers are looked at by time (about every 100 us), not with each yield.
 ///
 /// # Cancel safety

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eddies::net::{TcpListener, TcpStream};
 use eddies::sync::{Receiver, UnboundedSender, oneshot, unbounded_channel};
@@ -264,6 +264,81 @@ async fn yield_for_ever(aggression: Arc<Aggression>) {
 #[test]
 fn tasks_that_wake_themselves() {
     everywhere(MANY, |aggression| (0..MANY).map(|_| spawn(yield_for_ever(aggression.clone()))).collect(), Main::Waits);
+}
+
+/// Long enough for the loop to look at its reactor before each poll.
+fn compute() {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_micros(400) {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn tasks_that_compute_and_yield() {
+    async fn compute_for_ever(aggression: Arc<Aggression>) {
+        while aggression.goes_on() {
+            compute();
+            yield_now().await;
+        }
+    }
+    everywhere(8, |aggression| (0..8).map(|_| spawn(compute_for_ever(aggression.clone()))).collect(), Main::Waits);
+}
+
+/// Bytes that tasks which compute write to one that reads, one at a time.
+struct Post {
+    theirs: std::os::unix::net::UnixStream,
+    polls: AtomicUsize,
+    /// The poll in which the last byte was written; 0 when it has been read.
+    written_in: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Post {
+    async fn compute_and_write(self: Arc<Self>) {
+        while !self.is_over.load(SeqCst) {
+            let poll = self.polls.fetch_add(1, SeqCst) + 1;
+            compute();
+            if self.written_in.compare_exchange(0, poll, SeqCst, SeqCst).is_ok() {
+                (&self.theirs).write_all(&[7]).unwrap();
+            }
+            yield_now().await;
+        }
+    }
+
+    /// How many polls each byte waited for.
+    async fn read(self: Arc<Self>, ours: std::os::unix::net::UnixStream, bytes: usize) -> Vec<usize> {
+        let mut stream = eddies::net::UnixStream::from_std(ours).unwrap();
+        let mut waited = Vec::new();
+        for _ in 0..bytes {
+            stream.read_exact(&mut [0]).await.unwrap();
+            waited.push(self.polls.load(SeqCst) - self.written_in.load(SeqCst));
+            self.written_in.store(0, SeqCst);
+        }
+        self.is_over.store(true, SeqCst);
+        waited
+    }
+}
+
+/// What becomes ready while a task computes is served after that one poll, and not after one of each task that computes. They write the bytes
+/// themselves: no other thread has a part in it.
+#[test]
+fn an_answer_waits_for_one_computation_and_not_for_all() {
+    const COMPUTE: usize = 8;
+    const BYTES: usize = 200;
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (polls, written_in, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let post = Arc::new(Post { theirs, polls, written_in, is_over });
+    let runtime = Runtime::builder().workers(1).spare_workers(0).build().unwrap();
+    let waited = runtime.block_on(async {
+        for _ in 0..COMPUTE {
+            spawn(post.clone().compute_and_write());
+        }
+        spawn(post.clone().read(ours, BYTES)).await.unwrap()
+    });
+    // The first ones pass before the loop has learnt that polls are long here.
+    let late = waited[BYTES / 4..].iter().filter(|&&polls| polls > 1).count();
+    assert_eq!(late, 0, "so many computations came before the answers: {waited:?}");
 }
 
 #[test]

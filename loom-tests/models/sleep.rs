@@ -11,6 +11,7 @@ use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 use crate::loom::{Arc, Condvar, Mutex, StartLine, check};
 use crate::queue::inbox::Inbox;
 use crate::queue::inbox::tests::Parcel;
+use crate::queue::locked::LockedQueue;
 use crate::scheduler::park::{Notice, Parker, Place};
 use crate::scheduler::signals::Signals;
 
@@ -44,6 +45,7 @@ impl Bell {
 /// One loop, as any thread may use it.
 struct Face {
     queue: AtomicUsize,
+    yielded: LockedQueue<()>,
     inbox: Inbox<Box<Parcel>>,
     signals: Signals,
     parker: Parker,
@@ -64,16 +66,20 @@ struct Ring {
 struct Manner {
     place: Place,
     takes_token: bool,
+    /// It takes what yielded, as workers do and spare workers do not.
+    takes_yielded: bool,
 }
 
-const PLAIN: Manner = Manner { place: Place::Futex, takes_token: false };
-const SEARCHING: Manner = Manner { place: Place::Futex, takes_token: true };
-const IN_REACTOR: Manner = Manner { place: Place::Reactor, takes_token: false };
+const PLAIN: Manner = Manner { place: Place::Futex, takes_token: false, takes_yielded: true };
+const SEARCHING: Manner = Manner { place: Place::Futex, takes_token: true, takes_yielded: true };
+const IN_REACTOR: Manner = Manner { place: Place::Reactor, takes_token: false, takes_yielded: true };
+const SPARE: Manner = Manner { place: Place::Futex, takes_token: true, takes_yielded: false };
 
 impl Ring {
     fn new(loops: usize) -> Arc<Ring> {
         let face = |_| Face {
             queue: AtomicUsize::new(0),
+            yielded: LockedQueue::new(),
             inbox: Inbox::new(),
             signals: Signals::new(),
             parker: Parker::new(),
@@ -127,8 +133,16 @@ impl Ring {
         }
     }
 
+    /// As `Worker::reschedule_last` and `Shared::publish_yielded`, where the loops before `workers` are those of workers.
+    fn push_yielded(&self, index: usize, workers: usize) {
+        self.loops[index].yielded.push(());
+        if let Some(claimed) = self.sleep.publish_before(workers) {
+            self.notify(claimed, Notice::Work);
+        }
+    }
+
     /// Takes one item from any queue, or all of an inbox.
-    fn take(&self) -> usize {
+    fn take(&self, manner: Manner) -> usize {
         for each in &self.loops {
             // Ordering: Acquire, no stronger than a steal.
             let take = each.queue.fetch_update(Ordering::Acquire, Ordering::Relaxed, |items| items.checked_sub(1));
@@ -140,12 +154,16 @@ impl Ring {
                 return drained;
             }
         }
-        0
+        usize::from(manner.takes_yielded && self.loops.iter().any(|each| each.yielded.pop().is_some()))
     }
 
-    fn sees_work(&self) -> bool {
+    fn sees_stealable(&self) -> bool {
         // Ordering: Relaxed: ordered by the caller's fence, or not at all.
         self.loops.iter().any(|each| each.queue.load(Ordering::Relaxed) > 0 || !each.inbox.is_empty())
+    }
+
+    fn sees_work(&self, manner: Manner) -> bool {
+        self.sees_stealable() || manner.takes_yielded && self.loops.iter().any(|each| !each.yielded.is_empty())
     }
 
     /// A loop: takes `count` items and events and ends. The order of steps is that of `Worker::search_or_sleep` and `Worker::sleep`.
@@ -167,15 +185,15 @@ impl Ring {
                 return;
             }
             let has_token = manner.takes_token && self.sleep.begin_search();
-            let found = self.take();
+            let found = self.take(manner);
             if has_token {
                 self.end_search(found > 0);
             }
             if is_done(found) {
                 return;
             }
-            if found == 0 && self.sleep_once(index, manner.place) == Notice::Search {
-                let found = self.take();
+            if found == 0 && self.sleep_once(index, manner) == Notice::Search {
+                let found = self.take(manner);
                 self.end_search(found > 0);
                 if is_done(found) {
                     return;
@@ -184,13 +202,13 @@ impl Ring {
         }
     }
 
-    fn sleep_once(&self, index: usize, place: Place) -> Notice {
+    fn sleep_once(&self, index: usize, manner: Manner) -> Notice {
         let own = &self.loops[index];
         self.sleep.announce(index);
         let mut notice = None;
-        if !self.sees_work() && own.signals.is_empty() {
-            if own.parker.begin(place) {
-                match place {
+        if !self.sees_work(manner) && own.signals.is_empty() {
+            if own.parker.begin(manner.place) {
+                match manner.place {
                     Place::Futex => own.parker.wait(None),
                     Place::Reactor => own.bell.turn(),
                 }
@@ -210,7 +228,7 @@ impl Ring {
 
     fn end_search(&self, found: bool) {
         self.sleep.end_search();
-        if found && self.sees_work() {
+        if found && self.sees_stealable() {
             self.publish();
         }
     }
@@ -235,7 +253,7 @@ fn a_push_against_falling_asleep_is_not_lost() {
         line.pass();
         ring.run(0, 1, PLAIN);
         publisher.join().unwrap();
-        assert!(!ring.sees_work());
+        assert!(!ring.sees_work(PLAIN));
         ring.assert_settled();
     });
 }
@@ -331,7 +349,7 @@ fn two_sleepers_share_two_items() {
         ring.run(0, 1, SEARCHING);
         publisher.join().unwrap();
         second.join().unwrap();
-        assert!(!ring.sees_work());
+        assert!(!ring.sees_work(PLAIN));
         ring.assert_settled();
     });
 }
@@ -465,6 +483,47 @@ fn a_push_from_outside_to_a_busy_loop_finds_a_sleeper() {
         line.pass();
         ring.run(1, 1, SEARCHING);
         pusher.join().unwrap();
+        ring.assert_settled();
+    });
+}
+
+/// 1 thread that puts a task into a `yielded` queue, 1 worker that falls asleep: the task is taken (S-d). Bound 3.
+#[test]
+fn what_yielded_against_falling_asleep_is_not_lost() {
+    check("sleep_yielded", 3, 110, || {
+        let line = StartLine::new();
+        let ring = Ring::new(1);
+        let pushing = ring.clone();
+        let publisher = line.spawn(move || pushing.push_yielded(0, 1));
+        line.pass();
+        ring.run(0, 1, SEARCHING);
+        publisher.join().unwrap();
+        assert!(!ring.sees_work(PLAIN));
+        ring.assert_settled();
+    });
+}
+
+/// The same beside a spare worker that searches and may have the token, and leaves the task alone: the worker is told all the same (S-d).
+/// Bound 2.
+#[test]
+fn what_yielded_finds_a_worker_while_a_spare_one_searches() {
+    check("sleep_yielded_spare", 2, 500, || {
+        let line = StartLine::new();
+        let ring = Ring::new(2);
+        let (pushing, other) = (ring.clone(), ring.clone());
+        let publisher = line.spawn(move || pushing.push_yielded(0, 1));
+        let spare = line.spawn(move || {
+            let has_token = other.sleep.begin_search();
+            let found = other.take(SPARE);
+            if has_token {
+                other.end_search(found > 0);
+            }
+            found
+        });
+        line.pass();
+        ring.run(0, 1, SEARCHING);
+        publisher.join().unwrap();
+        assert_eq!(spare.join().unwrap(), 0);
         ring.assert_settled();
     });
 }

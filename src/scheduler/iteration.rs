@@ -152,7 +152,7 @@ impl Worker {
         let home = self.home();
         !self.pinned.borrow().is_empty()
             || !home.pinned_inbox.is_empty()
-            || self.shared().has_peers() && (!home.next.is_empty() || home.has_stealable())
+            || self.shared().has_peers() && (!home.next.is_empty() || home.has_stealable() || !home.yielded.is_empty())
     }
 
     fn run_one(&self, runnable: Runnable, origin: Origin) {

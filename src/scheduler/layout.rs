@@ -16,11 +16,11 @@ macro_rules! offsets {
 
 #[test]
 fn what_is_written_often_shares_no_line_with_what_others_read() {
-    let alone = offsets!(inbox pinned_inbox next registry parker signals progress);
+    let alone = offsets!(inbox yielded pinned_inbox next registry parker signals progress);
     // Written by the owner for each of its local tasks and callbacks; nobody else comes there.
     let owners = offsets!(local_registry callbacks local_callbacks);
     // By each wake (the runtime of the task's home), by thieves, by the monitor, by who spawns from outside.
-    let read = offsets!(index shared sleep clock reactor timers stealer is_occupied is_lent);
+    let read = offsets!(index shared sleep clock reactor timers stealer is_occupied is_lent is_stuck);
     for (name, offset) in alone {
         let others = alone.iter().chain(&owners).chain(&read);
         let beside: Vec<_> = others.filter(|other| other.0 != name && other.1 / BLOCK == offset / BLOCK).collect();

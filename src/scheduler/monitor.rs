@@ -160,6 +160,9 @@ fn is_active(shared: &Shared) -> bool {
 /// Ticks without a poll after which a spare worker is sent home.
 const SPARE_IDLE_TICKS: u32 = 50;
 
+/// Ticks in one poll after which others may take what lies in the loop's `yielded` queue.
+const STUCK_TICKS: u32 = 20;
+
 /// Most slow polls reported in one second.
 const REPORTS_MAX: u32 = 8;
 
@@ -199,6 +202,8 @@ struct Seen {
     is_reported: bool,
     /// Ticks in a row without a new poll.
     idle_ticks: u32,
+    /// Ticks in a row at which it was stalled.
+    stalled_ticks: u32,
 }
 
 impl Watch {
@@ -221,7 +226,7 @@ impl Watch {
         if shared.is_watched() {
             let now = Instant::now();
             let is_first = self.seen.is_empty();
-            let unseen = Seen { progress: (0, 0), since: now, is_reported: false, idle_ticks: 0 };
+            let unseen = Seen { progress: (0, 0), since: now, is_reported: false, idle_ticks: 0, stalled_ticks: 0 };
             self.seen.resize(shared.workers().len() + shared.spares().len(), unseen);
             let (mut running, mut stalled) = (0, 0);
             let in_use = shared.in_use();
@@ -254,7 +259,7 @@ impl Watch {
         let before = self.seen[each.index];
         let has_polled = progress.0 != before.progress.0;
         if progress != before.progress || is_first {
-            self.seen[each.index] = Seen { progress, since: now, is_reported: false, idle_ticks: before.idle_ticks };
+            self.seen[each.index] = Seen { progress, since: now, is_reported: false, ..before };
         }
         self.seen[each.index].idle_ticks = if has_polled { 0 } else { before.idle_ticks + 1 };
         if !is_running(each, shared) || self.sent.contains(&each.index) {
@@ -263,9 +268,11 @@ impl Watch {
                 self.seen[each.index].idle_ticks = 0;
                 each.signal(signal::LEAVE);
             }
+            self.count_stall(each, false);
             return (false, false);
         }
         let is_stalled = each.is_lent() || !is_first && progress == before.progress;
+        self.count_stall(each, is_stalled);
         if is_first || progress.1 != before.progress.1 {
             return (true, is_stalled);
         }
@@ -274,7 +281,13 @@ impl Watch {
             each.signal(signal::TURN);
         }
         let has_unattended = has_sources && !shared.is_attended(each);
-        if is_stalled && (has_unattended || has_due || !each.next.is_empty() || each.has_stealable()) {
+        let has_yielded = !each.yielded.is_empty();
+        if is_stalled && has_yielded {
+            // A single one, which the owner was to run next, nobody has been told of.
+            self.sent.extend(shared.publish_yielded());
+        }
+        let has_queued = !each.next.is_empty() || each.has_stealable() || has_yielded && each.is_away();
+        if is_stalled && (has_unattended || has_due || has_queued) {
             match shared.send_rescuer(each.index) {
                 Some(helper) => self.sent.push(helper),
                 None => self.helpless.push(each.index),
@@ -289,6 +302,12 @@ impl Watch {
             self.report(shared, each, now.saturating_duration_since(before.since));
         }
         (true, is_stalled)
+    }
+
+    fn count_stall(&mut self, each: &LoopShared, is_stalled: bool) {
+        let ticks = &mut self.seen[each.index].stalled_ticks;
+        *ticks = if is_stalled { *ticks + 1 } else { 0 };
+        each.set_stuck(*ticks >= STUCK_TICKS);
     }
 
     /// Divides the stalled loops that no sleeper could be sent to among those that run, or serves them from here.
@@ -329,7 +348,10 @@ impl Watch {
         for each in shared.workers() {
             self.serve(each, now);
         }
-        shared.in_use().iter().any(|each| each.has_stealable() || !each.next.is_empty())
+        let has_work = |each: &LoopShared| {
+            each.has_stealable() || !each.next.is_empty() || !each.yielded.is_empty() && each.is_away()
+        };
+        shared.in_use().iter().any(|each| has_work(each))
     }
 
     fn report(&mut self, shared: &Arc<Shared>, each: &LoopShared, elapsed: Duration) {

@@ -28,6 +28,10 @@
 //! - **S-c (one notice for one claim)** A bit is set by its own loop only. Who clears it, the loop itself or a claimer, decides whether a
 //!   notice comes: after a claim exactly one, and the loop waits for it before it goes on.
 //!
+//! - **S-d (work for some)** Work that only the first few loops take (the workers', not the spare ones') is published without the token, for its holder may
+//!   not be one of them: W1, W2, then W5 among those loops, W7 without the token. If W2 is first, the loop's S4 sees the work; if S3 is, the claim
+//!   sees its bit, or somebody else has claimed it, and it looks once it is awake.
+//!
 //! The fences are explicit because loom models `fence(SeqCst)`, not SeqCst accesses. rayon's sleep module and Go's `proc.go` argue the same way.
 
 use crossbeam_utils::CachePadded;
@@ -100,10 +104,19 @@ impl Sleep {
         self.wake_one()
     }
 
+    /// S-d: the caller has made work visible that the loops before `end` may take. Returns the loop to be notified, if one of them slept; it is handed no
+    /// token.
+    #[must_use]
+    pub(crate) fn publish_before(&self, end: usize) -> Option<usize> {
+        // Ordering: SeqCst fence W2, pairs with the one in `announce` (S3): see S-d.
+        fence(SeqCst);
+        self.claim_any(end)
+    }
+
     #[cold]
     fn wake_one(&self) -> Option<usize> {
         while self.begin_search() {
-            if let Some(index) = self.claim_any() {
+            if let Some(index) = self.claim_any(usize::MAX) {
                 return Some(index);
             }
             // The fence in here is W6's.
@@ -115,12 +128,16 @@ impl Sleep {
         None
     }
 
-    fn claim_any(&self) -> Option<usize> {
+    /// Claims some loop before `end` that sleeps.
+    fn claim_any(&self, end: usize) -> Option<usize> {
         for (word, idle) in self.idle.iter().enumerate() {
             // Ordering: Relaxed: a guess at which bit to claim; `clear` decides.
             let mut bits = idle.load(Relaxed);
             while bits != 0 {
                 let index = word * BITS + bits.trailing_zeros() as usize;
+                if index >= end {
+                    return None;
+                }
                 if self.clear(index) {
                     return Some(index);
                 }
@@ -181,5 +198,16 @@ mod tests {
         assert_eq!(sleep.publish(), None);
         sleep.announce(69);
         assert!(sleep.claim(69) && !sleep.claim(69) && !sleep.retract(69));
+    }
+
+    #[test]
+    fn work_for_the_first_loops_wakes_none_of_the_others_and_asks_for_no_token() {
+        let sleep = Sleep::new(70);
+        sleep.announce(66);
+        assert_eq!(sleep.publish_before(66), None);
+        sleep.announce(65);
+        assert!(sleep.begin_search());
+        assert_eq!(sleep.publish_before(66), Some(65), "whoever searches may be another");
+        assert_eq!(sleep.publish_before(66), None);
     }
 }

@@ -10,7 +10,13 @@
 //! The thread in a loop's seat makes a `Worker` on its stack; it is `!Send` and `!Sync`, and tasks that are pinned to the thread live in it.
 //!
 //! **Fairness.** The run-next slot is taken at most [`SLOT_RUN_MAX`] times in a row, pinned tasks and the others take turns, the inbox is
-//! looked at with every check, a yielding task goes to the back, and a poll has a budget. The main future gets a turn between any two tasks.
+//! looked at with every check, a task that yields goes to the back, and a poll has a budget. The main future gets a turn between any two tasks.
+//!
+//! **Who yields after a long poll lets all others go first.** Such a task goes to the loop's `yielded` queue, which is looked at when nothing else is
+//! runnable here, and after [`PASSED_OVER_MAX`] tasks all the same. So the answer to a request waits for the end of one computation and not for one of
+//! each task that computes. Idle workers take from it too. Spare workers do not, for they are there for what cannot wait, and each that computed would be one
+//! more that is stalled; only from a loop that is away, or nobody would. Under a virtual clock, which no measured time may meddle with, such tasks go to the back
+//! of the deque as all others do.
 //!
 //! **When is a peer woken?** At once for tasks that are spawned, that come from outside or that go to the back; for tasks that the reactor or a timer woke
 //! only if they are, by the mean of the polls so far, more than this loop is through with in [`WORTH_A_WAKE`]. (An echo server whose batches of ten
@@ -54,6 +60,12 @@ const EAGER_DEPTH_MAX: u32 = 16;
 
 /// Most tasks taken from a peer at once.
 const STEAL_MAX: usize = 32;
+
+/// How many tasks may be preferred to one that yielded after a long poll.
+const PASSED_OVER_MAX: u32 = 16;
+
+/// A poll this long is one that others should not queue behind more than once.
+const LONG_POLL: Duration = CHECK_PERIOD;
 
 /// How often a loop steals from one that it was asked to help beside its own work: the monitor asks again if there is more.
 const HELP_STEALS: usize = 16;
@@ -146,6 +158,8 @@ pub(crate) struct Worker {
     linger: Linger,
     /// How often in a row the run-next slot was taken.
     slot_run: Cell<u32>,
+    /// How many tasks were preferred to those of the `yielded` queue since it was last taken from.
+    passed_over: Cell<u32>,
     /// How many eager tasks are in their first poll, each begun by the one before.
     eager_depth: Cell<u32>,
     /// Where a task goes that is woken on this thread.
@@ -179,6 +193,7 @@ impl Worker {
             poll_time: Cell::new(POLL_TIME_AT_FIRST.as_nanos() as u64),
             linger: Linger::new(),
             slot_run: Cell::new(0),
+            passed_over: Cell::new(0),
             eager_depth: Cell::new(0),
             placing: Cell::new(if shared.settings.is_fifo { Placing::Fifo } else { Placing::Slot }),
             calls: Rc::new(CallTimers::new(&home)),
@@ -310,14 +325,22 @@ impl Worker {
 
     /// Lays open what is queued here. What was being polled.
     fn begin_lending(&self) -> Option<usize> {
-        if let Some(runnable) = self.home.next.take() {
-            self.deque().push(runnable);
-        }
+        self.lay_open();
         self.settle_fresh();
         let polled = self.home.progress.polled();
         self.home.progress.end_poll();
         self.home.set_lent(true);
         polled
+    }
+
+    /// What this thread was to run itself goes where anybody finds it.
+    fn lay_open(&self) {
+        if let Some(runnable) = self.home.next.take() {
+            self.deque().push(runnable);
+        }
+        while let Some(runnable) = self.home.yielded.pop() {
+            self.deque().push(runnable);
+        }
     }
 
     fn end_lending(&self, polled: Option<usize>) {
@@ -371,6 +394,11 @@ impl Worker {
 
     #[inline]
     pub(super) fn next_shared(&self) -> Option<(Runnable, Origin)> {
+        if !self.home.yielded.is_empty()
+            && let Some(runnable) = self.next_yielded()
+        {
+            return Some((runnable, Origin::Shared));
+        }
         if let Some(runnable) = self.home.next.take() {
             let run = self.slot_run.get() + 1;
             if run <= SLOT_RUN_MAX {
@@ -382,6 +410,18 @@ impl Worker {
         }
         self.slot_run.set(0);
         self.deque().pop().map(|runnable| (runnable, Origin::Shared))
+    }
+
+    /// One that yielded after a long poll, if nothing else waits here, or such tasks were passed over often enough.
+    #[cold]
+    fn next_yielded(&self) -> Option<Runnable> {
+        let passed_over = self.passed_over.get() + 1;
+        if passed_over <= PASSED_OVER_MAX && (!self.home.next.is_empty() || self.deque().len() > 0) {
+            self.passed_over.set(passed_over);
+            return None;
+        }
+        self.passed_over.set(0);
+        self.home.yielded.pop()
     }
 
     #[inline]
@@ -459,11 +499,40 @@ impl Worker {
     fn reschedule(&self, runnable: Runnable, origin: Origin) {
         match origin {
             Origin::Pinned => self.pinned.borrow_mut().push_back(runnable),
+            Origin::Shared if self.has_polled_long() => self.reschedule_last(runnable),
             Origin::Shared => {
                 self.deque().push(runnable);
                 self.publish_surplus();
             }
         }
+    }
+
+    /// Whether the poll that has just ended was a long one. The clock is read only where polls are long by the mean: there it is read before each one,
+    /// too (`check`).
+    #[inline]
+    fn has_polled_long(&self) -> bool {
+        self.poll_time.get() >= LONG_POLL.as_nanos() as u64
+            && self.last_check.get().1.elapsed() >= LONG_POLL
+            && !self.home.clock.is_virtual()
+    }
+
+    /// The task lets all others go first: of this loop or, on a spare worker, of a worker's.
+    #[cold]
+    fn reschedule_last(&self, runnable: Runnable) {
+        let home = if self.is_spare() { self.shared.pick_present_loop() } else { Some(&self.home) };
+        let Some(home) = home else {
+            self.deque().push(runnable);
+            return self.publish_surplus();
+        };
+        home.yielded.push(runnable);
+        // A single one is no reason to wake anybody if this thread runs it next.
+        if self.is_spare() || home.yielded.len() > 1 || self.deque().len() > 0 || !home.next.is_empty() {
+            self.shared.publish_yielded();
+        }
+    }
+
+    fn is_spare(&self) -> bool {
+        self.home.index >= self.shared.settings.workers
     }
 
     /// Work came into this loop's queues that no peer was told of: tells one, if this loop has more than the task it runs next.
@@ -603,6 +672,11 @@ impl Worker {
             }
         }
         self.drain_inbox(stalled);
+        if stalled.is_away()
+            && let Some(runnable) = stalled.yielded.pop()
+        {
+            self.deque().push(runnable);
+        }
         self.publish_surplus();
     }
 
@@ -646,7 +720,7 @@ impl Worker {
             return false;
         }
         let has_token = self.shared.sleep.begin_search();
-        let found = self.steal() || self.steal_ready_io();
+        let found = self.steal() || self.steal_ready_io() || self.steal_yielded();
         if has_token {
             self.end_search(found);
         } else if found {
@@ -717,6 +791,19 @@ impl Worker {
         false
     }
 
+    /// Takes one task that yielded after a long poll.
+    fn steal_yielded(&self) -> bool {
+        let workers = self.shared.workers();
+        let start = self.rand.below(workers.len());
+        let mut victims = (0..workers.len()).map(|offset| &workers[(start + offset) % workers.len()]);
+        let stolen = victims.find_map(|victim| if self.may_take_yielded(victim) { victim.yielded.pop() } else { None });
+        stolen.map(|runnable| self.take_first(runnable)).is_some()
+    }
+
+    fn may_take_yielded(&self, victim: &LoopShared) -> bool {
+        !victim.yielded.is_empty() && (!self.is_spare() || victim.is_away())
+    }
+
     /// What was stolen first is the oldest: it goes where it is taken from next, if that place is free.
     fn take_first(&self, runnable: Runnable) {
         if let Err(runnable) = self.home.next.fill(runnable) {
@@ -743,6 +830,7 @@ impl Worker {
             || !self.home.pinned_inbox.is_empty()
             || !self.home.inbox.is_empty()
             || self.sees_stealable_elsewhere()
+            || self.shared.workers().iter().any(|each| self.may_take_yielded(each))
     }
 
     /// Announces the sleep, looks once more, sleeps, and serves what ended it.
@@ -900,9 +988,7 @@ impl Worker {
 
     /// This thread no longer runs the loop, for now or for good: what any loop may run is left to the peers.
     pub(crate) fn rest(&self) {
-        if let Some(runnable) = self.home.next.take() {
-            self.deque().push(runnable);
-        }
+        self.lay_open();
         self.home.set_occupied(false);
         // The inbox too: who filled it may have told this thread alone, which leaves with the notice.
         if self.home.has_stealable() {

@@ -12,8 +12,8 @@
 //! - whatever loops are *held* in a poll, or lent, if one other loop runs or one more spare worker may come, then every task that has a reason to be
 //!   polled is polled within [`PATIENCE`] rounds, in each of which the other loops make a step; the monitor looks in every eighth. Excepted are the tasks that are
 //!   being polled, and the local ones of held loops. In particular no task is runnable while every loop sleeps;
-//! - without the monitor, what lies in the deques and inboxes of held loops, and of one whose thread has left, is stolen, if anybody is free to
-//!   search;
+//! - without the monitor, what lies in the deques, inboxes and `yielded` queues of held loops, and of one whose thread has left, is stolen, if anybody is
+//!   free to search;
 //! - no task is polled more often than it has had reasons, or after its end, and a local task only on its own loop;
 //! - spare workers go home when nothing is left for them; after a shutdown every loop's thread leaves, and nothing lives.
 //!
@@ -516,6 +516,8 @@ impl Simulation {
                 let outcome = runnable.run();
                 worker.home.progress.end_poll();
                 if let Outcome::Reschedule(runnable) = outcome {
+                    let mean = if self.one_in(2) { LONG_POLL } else { Duration::ZERO };
+                    worker.poll_time.set(mean.as_nanos() as u64);
                     worker.reschedule(runnable, origin);
                 }
                 drop(driven);
@@ -740,7 +742,8 @@ impl Simulation {
         let mut left = None;
         for _ in 0..if is_promised { PATIENCE } else { STEPS } {
             self.round();
-            left = self.shared.in_use().iter().find(|each| each.has_stealable()).map(|each| each.index);
+            let has_work = |each: &&Arc<LoopShared>| each.has_stealable() || !each.yielded.is_empty();
+            left = self.shared.in_use().iter().find(has_work).map(|each| each.index);
             if left.is_none() {
                 break;
             }

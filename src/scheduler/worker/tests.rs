@@ -238,6 +238,98 @@ fn a_thread_that_leaves_drops_its_own_callbacks_and_leaves_the_others() {
     end(&shared, Some(worker));
 }
 
+// ---- tasks that yield after a long poll ------------------------------------------------------------------------------------------------
+
+/// `count` tasks that are in no queue.
+fn runnables(worker: &Worker, count: usize) -> Vec<Runnable> {
+    (0..count).for_each(|_| spawn_from_outside(worker.shared()));
+    worker.shared().workers().iter().for_each(|each| _ = worker.drain_inbox(each));
+    (0..count).map(|_| worker.deque().pop().unwrap()).collect()
+}
+
+/// The task yields after a poll of a second.
+fn yield_late(worker: &Worker, runnable: Runnable) {
+    worker.poll_time.set(LONG_POLL.as_nanos() as u64);
+    worker.last_check.set((worker.tick.get(), Instant::now().checked_sub(Duration::from_secs(1)).unwrap()));
+    worker.reschedule(runnable, Origin::Shared);
+}
+
+#[test]
+fn who_yields_after_a_long_poll_lets_others_go_first_but_not_for_ever() {
+    let (shared, worker) = ring();
+    let mut others = runnables(&worker, PASSED_OVER_MAX as usize + 2);
+    let late = others.remove(0);
+    let address = late.address();
+    yield_late(&worker, late);
+    for other in others {
+        worker.deque().push(other);
+    }
+    for _ in 0..PASSED_OVER_MAX {
+        let (other, _) = worker.next_shared().unwrap();
+        assert_ne!(other.address(), address);
+        worker.run_task((other, Origin::Shared));
+    }
+    assert_eq!(worker.deque().len(), 1);
+    let (late, _) = worker.next_shared().unwrap();
+    assert_eq!(late.address(), address, "it was passed over often enough");
+    // Nothing else waits.
+    worker.run_task(worker.next_shared().unwrap());
+    yield_late(&worker, late);
+    assert_eq!(worker.next_shared().unwrap().0.address(), address);
+    end(&shared, Some(worker));
+}
+
+#[test]
+fn who_yields_after_a_short_poll_goes_to_the_back_of_the_deque() {
+    let (shared, worker) = ring();
+    for (mean, since_check) in [(Duration::ZERO, Duration::from_secs(1)), (LONG_POLL, Duration::ZERO)] {
+        let runnable = runnables(&worker, 1).pop().unwrap();
+        worker.poll_time.set(mean.as_nanos() as u64);
+        let check = Instant::now().checked_sub(since_check).unwrap();
+        worker.last_check.set((worker.tick.get(), check + LONG_POLL * 1_000 * u32::from(since_check.is_zero())));
+        worker.reschedule(runnable, Origin::Shared);
+        assert!(worker.home.yielded.is_empty());
+        assert_eq!(worker.deque().len(), 1);
+        worker.run_task(worker.next_shared().unwrap());
+    }
+    end(&shared, Some(worker));
+}
+
+#[test]
+fn a_second_task_that_yields_after_a_long_poll_is_offered_to_a_sleeper_whoever_searches() {
+    let (shared, worker) = ring();
+    let (first, second) = {
+        let mut two = runnables(&worker, 2).into_iter();
+        (two.next().unwrap(), two.next().unwrap())
+    };
+    shared.sleep.announce(1);
+    assert!(shared.sleep.begin_search());
+    yield_late(&worker, first);
+    assert!(shared.sleep.is_idle(1), "this thread runs it next");
+    yield_late(&worker, second);
+    assert!(!shared.sleep.is_idle(1));
+    assert_eq!(shared.at(1).parker.end(), Some(Notice::Work));
+    shared.sleep.end_search();
+    // Who was woken finds one of them, and so does who was about to sleep.
+    let peer = Worker::new(shared.clone(), shared.seats.take(1).unwrap());
+    assert!(peer.sees_work());
+    assert!(peer.search());
+    peer.run_task(peer.next_shared().unwrap());
+    drop(peer);
+    end(&shared, Some(worker));
+}
+
+#[test]
+fn a_worker_that_leaves_lays_open_what_yielded() {
+    let (shared, worker) = ring();
+    yield_late(&worker, runnables(&worker, 1).pop().unwrap());
+    shared.sleep.announce(1);
+    drop(worker);
+    assert!(shared.at(0).yielded.is_empty() && shared.at(0).has_stealable());
+    assert!(is_woken(&shared));
+    end(&shared, None);
+}
+
 // ---- the monitor, tick by tick ---------------------------------------------------------------------------------------------------
 
 /// Counts its wakes.
@@ -356,6 +448,74 @@ fn a_helper_that_was_just_sent_saves_a_spare_worker() {
     assert_eq!(stalls.look(1), Some(0));
     // Not a sleeper any more, and it makes no progress: now one is wanted.
     assert!(stalls.watch.look(&stalls.shared).wants_spare);
+    stalls.end();
+}
+
+#[test]
+fn a_spare_worker_comes_for_what_yielded_when_every_worker_is_away() {
+    let mut stalls = Stalls::new(2, 1, 2);
+    let owner = &stalls.workers[0];
+    yield_late(owner, runnables(owner, 1).pop().unwrap());
+    while !stalls.watch.look(&stalls.shared).wants_spare {
+        assert!(!stalls.shared.at(0).is_away(), "none comes");
+    }
+    assert!(stalls.shared.at(0).is_away(), "it came early");
+    stalls.end();
+}
+
+/// Nobody was told of it when it yielded, for this thread was to run it next; but a local task came first, and its poll lasts.
+#[test]
+fn a_single_task_that_yielded_is_offered_when_a_long_poll_follows() {
+    let (shared, worker) = ring();
+    let mut watch = Watch::new();
+    yield_late(&worker, runnables(&worker, 1).pop().unwrap());
+    shared.at(1).set_occupied(true);
+    shared.sleep.announce(1);
+    worker.home.progress.begin_poll(MAIN_FUTURE);
+    watch.look(&shared);
+    assert!(shared.sleep.is_idle(1), "it is no stall yet");
+    watch.look(&shared);
+    assert!(!shared.sleep.is_idle(1));
+    assert_eq!(shared.at(1).parker.end(), Some(Notice::Work));
+    assert_eq!(shared.at(1).rescue.take(), None, "there is nothing to be done but to take it");
+    worker.home.progress.end_poll();
+    end(&shared, Some(worker));
+}
+
+#[test]
+fn a_spare_worker_leaves_what_yielded_to_the_workers_until_they_are_away() {
+    let mut stalls = Stalls::new(2, 1, 2);
+    // Due timers would bring helpers of their own.
+    stalls.watch.look(&stalls.shared);
+    let shared = stalls.shared.clone();
+    let spare_loop = shared.admit_spare().unwrap();
+    let spare = Worker::new(shared.clone(), shared.seats.take(spare_loop.index).unwrap());
+    yield_late(&spare, runnables(&spare, 1).pop().unwrap());
+    assert_eq!(shared.workers().iter().map(|each| each.yielded.len()).sum::<usize>(), 1, "it went to a worker");
+    assert!(!spare.sees_work() && !spare.search());
+    shared.sleep.announce(spare_loop.index);
+    for tick in 0.. {
+        stalls.watch.look(&shared);
+        if shared.at(0).is_away() {
+            assert!(tick > 10, "so short a poll is nothing");
+            break;
+        }
+        assert!(shared.sleep.is_idle(spare_loop.index), "it was sent for nothing");
+    }
+    // It was sent, for the workers will not come.
+    assert!(!shared.sleep.is_idle(spare_loop.index));
+    spare.wake_up(spare.home.parker.end());
+    assert!(spare.sees_work() && spare.search());
+    let stolen = spare.next_shared().unwrap().0;
+    yield_late(&spare, stolen);
+    assert_eq!(spare.deque().len(), 1, "no worker is there to give it back to");
+    spare.run_task(spare.next_shared().unwrap());
+    // A poll comes to its end, and so does the exception.
+    stalls.workers[0].home.progress.end_poll();
+    stalls.workers[0].home.progress.begin_poll(MAIN_FUTURE);
+    stalls.watch.look(&shared);
+    assert!(!shared.at(0).is_away() && shared.at(1).is_away());
+    drop(spare);
     stalls.end();
 }
 
