@@ -37,7 +37,7 @@ struct Slot<T> {
 pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
     let slot = Slot { value: None, sender_gone: false, receiver_gone: false, receiver: None, sender: None };
     let slot = Arc::new(Mutex::new(slot));
-    (OneshotSender { slot: slot.clone() }, OneshotReceiver { slot })
+    (OneshotSender { slot: Some(slot.clone()) }, OneshotReceiver { slot: Some(slot) })
 }
 
 /// The sending half of a [`oneshot`]. Dropped without a send, it tells the receiver so.
@@ -48,7 +48,8 @@ pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
 /// assert_eq!(receiver.try_recv(), Ok(1));
 /// ```
 pub struct OneshotSender<T> {
-    slot: Arc<Mutex<Slot<T>>>,
+    /// None once it has sent: its drop has nothing to say then.
+    slot: Option<Arc<Mutex<Slot<T>>>>,
 }
 
 impl<T> OneshotSender<T> {
@@ -63,14 +64,9 @@ impl<T> OneshotSender<T> {
     /// drop(receiver);
     /// assert_eq!(sender.send(1), Err(1));
     /// ```
-    pub fn send(self, value: T) -> Result<(), T> {
-        let mut slot = self.slot.lock();
-        if slot.receiver_gone {
-            return Err(value);
-        }
-        slot.value = Some(value);
-        // The drop of `self` wakes the receiver.
-        Ok(())
+    pub fn send(mut self, value: T) -> Result<(), T> {
+        let Some(slot) = self.slot.take() else { return Err(value) };
+        leave(&slot, Some(value)).map_or(Ok(()), Err)
     }
 
     /// Whether the receiver is gone at this moment.
@@ -81,7 +77,7 @@ impl<T> OneshotSender<T> {
     /// assert!(sender.is_closed());
     /// ```
     pub fn is_closed(&self) -> bool {
-        self.slot.lock().receiver_gone
+        self.slot.as_ref().is_none_or(|slot| slot.lock().receiver_gone)
     }
 
     /// Waits until the receiver is gone, to give up work that nobody waits for.
@@ -100,14 +96,15 @@ impl<T> OneshotSender<T> {
     pub async fn closed(&mut self) {
         std::future::poll_fn(|cx| {
             let unit = ready!(coop::poll_proceed(cx));
-            let mut slot = self.slot.lock();
-            if !slot.receiver_gone {
-                let stale = keep(&mut slot.sender, cx.waker());
-                drop(slot);
-                drop(stale);
-                return Poll::Pending;
+            if let Some(slot) = &self.slot {
+                let mut slot = slot.lock();
+                if !slot.receiver_gone {
+                    let stale = keep(&mut slot.sender, cx.waker());
+                    drop(slot);
+                    drop(stale);
+                    return Poll::Pending;
+                }
             }
-            drop(slot);
             unit.made_progress();
             Poll::Ready(())
         })
@@ -120,16 +117,31 @@ fn keep(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
     if place.as_ref().is_some_and(|old| old.will_wake(waker)) { None } else { place.replace(waker.clone()) }
 }
 
+/// The sender goes, with a value or without; the value comes back if nobody receives.
+fn leave<T>(slot: &Mutex<Slot<T>>, value: Option<T>) -> Option<T> {
+    let mut slot = slot.lock();
+    slot.sender_gone = true;
+    let refused = if slot.receiver_gone {
+        value
+    } else {
+        slot.value = value;
+        None
+    };
+    let (waiting, own) = (slot.receiver.take(), slot.sender.take());
+    drop(slot);
+    if let Some(waker) = waiting {
+        waker.wake();
+    }
+    drop(own);
+    refused
+}
+
 impl<T> Drop for OneshotSender<T> {
+    #[inline]
     fn drop(&mut self) {
-        let mut slot = self.slot.lock();
-        slot.sender_gone = true;
-        let (waiting, own) = (slot.receiver.take(), slot.sender.take());
-        drop(slot);
-        if let Some(waker) = waiting {
-            waker.wake();
+        if let Some(slot) = self.slot.take() {
+            leave(&slot, None);
         }
-        drop(own);
     }
 }
 
@@ -152,7 +164,8 @@ impl<T> fmt::Debug for OneshotSender<T> {
 /// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct OneshotReceiver<T> {
-    slot: Arc<Mutex<Slot<T>>>,
+    /// None once it has received: no sender is there any more that its drop could tell.
+    slot: Option<Arc<Mutex<Slot<T>>>>,
 }
 
 impl<T> OneshotReceiver<T> {
@@ -169,9 +182,14 @@ impl<T> OneshotReceiver<T> {
     /// assert_eq!(receiver.try_recv(), Ok(1));
     /// ```
     pub fn try_recv(&mut self) -> Result<T, TryReceiveError> {
-        let mut slot = self.slot.lock();
+        let Some(shared) = &self.slot else { return Err(TryReceiveError::Closed) };
+        let mut slot = shared.lock();
         match slot.value.take() {
-            Some(value) => Ok(value),
+            Some(value) => {
+                drop(slot);
+                self.slot = None;
+                Ok(value)
+            }
             None if slot.sender_gone => Err(TryReceiveError::Closed),
             None => Err(TryReceiveError::Empty),
         }
@@ -190,7 +208,8 @@ impl<T> OneshotReceiver<T> {
 
     /// Tells the sender that nobody receives; with `clear`, returns what is left here.
     fn go(&self, clear: bool) -> (Option<T>, Option<Waker>) {
-        let mut slot = self.slot.lock();
+        let Some(slot) = &self.slot else { return (None, None) };
+        let mut slot = slot.lock();
         slot.receiver_gone = true;
         let value = if clear { slot.value.take() } else { None };
         let (waiting, own) = (slot.sender.take(), slot.receiver.take());
@@ -205,9 +224,10 @@ impl<T> OneshotReceiver<T> {
 impl<T> Future for OneshotReceiver<T> {
     type Output = Result<T, NotSent>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let unit = ready!(coop::poll_proceed(cx));
-        let mut slot = self.slot.lock();
+        let Some(shared) = &self.slot else { return Poll::Ready(Err(NotSent(()))) };
+        let mut slot = shared.lock();
         let output = match slot.value.take() {
             Some(value) => Ok(value),
             // After `close` too: nothing can come any more.
@@ -220,20 +240,26 @@ impl<T> Future for OneshotReceiver<T> {
             }
         };
         drop(slot);
+        if output.is_ok() {
+            self.slot = None;
+        }
         unit.made_progress();
         Poll::Ready(output)
     }
 }
 
 impl<T> Drop for OneshotReceiver<T> {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.go(true));
+        if self.slot.is_some() {
+            drop(self.go(true));
+        }
     }
 }
 
 impl<T> fmt::Debug for OneshotReceiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let has_value = self.slot.lock().value.is_some();
+        let has_value = self.slot.as_ref().is_some_and(|slot| slot.lock().value.is_some());
         f.debug_struct("OneshotReceiver").field("has_value", &has_value).finish()
     }
 }

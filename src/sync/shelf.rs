@@ -176,14 +176,18 @@ impl<S: Store> ShelfState<S> {
     fn put_down(&mut self, item: S::Item, wakes: &mut Wakes) {
         self.store.push(item);
         self.unfinished += 1;
-        self.settle(wakes);
+        self.promise(wakes);
     }
 
-    /// Grants what can be granted: Q1 and Q2.
-    fn settle(&mut self, wakes: &mut Wakes) {
+    /// Grants items: Q1. Called when there is one more, or one fewer is promised.
+    fn promise(&mut self, wakes: &mut Wakes) {
         while self.has_item() && self.getters.grant(Ok(()), wakes).is_ok() {
             self.promised += 1;
         }
+    }
+
+    /// Grants room: Q2. Called when there is more.
+    fn reserve(&mut self, wakes: &mut Wakes) {
         while self.has_room() && self.putters.grant(Ok(()), wakes).is_ok() {
             self.reserved += 1;
         }
@@ -194,7 +198,7 @@ impl<S: Store> ShelfState<S> {
             return Err(if self.is_shut { Refused::Shut } else { Refused::Wait });
         }
         let item = self.store.pop().expect("an item that is promised to nobody is there");
-        self.settle(wakes);
+        self.reserve(wakes);
         Ok(item)
     }
 
@@ -237,14 +241,14 @@ impl<S: Store> Waiter for Get<S> {
         state.promised -= 1;
         // There is none when an immediate shutdown has cleared the shelf.
         let item = state.store.pop().ok_or(Shut)?;
-        state.settle(wakes);
+        state.reserve(wakes);
         Ok(item)
     }
 
     fn left(&mut self, grant: Option<Self::Grant>, state: &mut ShelfState<S>, wakes: &mut Wakes) {
         if let Some(Ok(())) = grant {
             state.promised -= 1;
-            state.settle(wakes);
+            state.promise(wakes);
         }
     }
 }
@@ -288,7 +292,7 @@ impl<S: Store> Waiter for Put<S> {
     fn left(&mut self, grant: Option<Self::Grant>, state: &mut ShelfState<S>, wakes: &mut Wakes) {
         if let Some(Ok(())) = grant {
             state.reserved -= 1;
-            state.settle(wakes);
+            state.reserve(wakes);
         }
     }
 }
@@ -332,8 +336,8 @@ impl<S: Store> Shelf<S> {
     }
 
     /// Waits for room and puts the item down; gives it back when the shelf is shut.
-    pub(super) async fn put(&self, item: S::Item) -> Result<(), S::Item> {
-        Wait::new(&self.state, Put::<S>(Some(item))).await
+    pub(super) fn put(&self, item: S::Item) -> impl Future<Output = Result<(), S::Item>> {
+        Wait::new(&self.state, Put::<S>(Some(item)))
     }
 
     pub(super) fn put_now(&self, item: S::Item) -> Result<(), (Refused, S::Item)> {
@@ -350,8 +354,8 @@ impl<S: Store> Shelf<S> {
     }
 
     /// Waits for an item.
-    pub(super) async fn get(&self) -> Result<S::Item, Shut> {
-        Wait::new(&self.state, Get::<S>(std::marker::PhantomData)).await
+    pub(super) fn get(&self) -> impl Future<Output = Result<S::Item, Shut>> {
+        Wait::new(&self.state, Get::<S>(std::marker::PhantomData))
     }
 
     pub(super) fn get_now(&self) -> Result<S::Item, Refused> {
@@ -362,8 +366,8 @@ impl<S: Store> Shelf<S> {
     }
 
     /// Waits until all that was put has been reported done.
-    pub(super) async fn join(&self) {
-        Wait::new(&self.state, Join::<S>(std::marker::PhantomData)).await;
+    pub(super) fn join(&self) -> impl Future<Output = ()> {
+        Wait::new(&self.state, Join::<S>(std::marker::PhantomData))
     }
 
     /// Reports one item done; false when none is unfinished.

@@ -23,6 +23,7 @@
 //! Rejected: waking a waiter that then tries again (asyncio's own way): it needs a second look for whom to wake when that waiter is
 //! cancelled, and that is where asyncio's lost wake-ups were (python/cpython issues 112202, 111693, 77022).
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -32,44 +33,58 @@ use slab::Slab;
 use crate::coop;
 use crate::loom::Mutex;
 
-/// Wakers to be woken when the mutex is free again.
+/// Wakers to be woken when the mutex is free again: dropping it wakes them, in order.
 #[must_use = "the wakers in it are owed their wake-up"]
 pub(crate) struct Wakes {
-    /// The first of them, so that the most frequent case allocates nothing.
+    /// The first of them, so that the most frequent cases, none and one, allocate nothing.
     first: Option<Waker>,
-    /// All others, in order.
-    rest: std::collections::VecDeque<Waker>,
+    /// All others, if there are any.
+    rest: Option<Box<Rest>>,
 }
 
 impl Wakes {
+    #[inline]
     pub(crate) fn new() -> Self {
-        Wakes { first: None, rest: std::collections::VecDeque::new() }
+        Wakes { first: None, rest: None }
     }
 
+    #[inline]
     pub(crate) fn add(&mut self, waker: Waker) {
-        if self.first.is_none() && self.rest.is_empty() {
-            self.first = Some(waker);
-        } else {
-            self.rest.push_back(waker);
+        match self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.rest.get_or_insert_with(|| Box::new(Rest(VecDeque::new()))).0.push_back(waker),
         }
     }
 
-    /// Wakes them in order. Not under a lock.
-    pub(crate) fn wake(mut self) {
-        self.wake_rest();
+    /// Wakes them. Not under a lock.
+    #[inline]
+    pub(crate) fn wake(self) {
+        drop(self);
     }
+}
 
-    fn wake_rest(&mut self) {
-        while let Some(waker) = self.first.take().or_else(|| self.rest.pop_front()) {
+impl Drop for Wakes {
+    /// What comes after a panic is woken too (W4): `rest` is dropped after this.
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(waker) = self.first.take() {
             waker.wake();
         }
     }
 }
 
-impl Drop for Wakes {
-    /// What a panic left over (W4).
+/// The wakers after the first.
+struct Rest(VecDeque<Waker>);
+
+impl Drop for Rest {
+    #[cold]
     fn drop(&mut self) {
-        self.wake_rest();
+        while let Some(waker) = self.0.pop_front() {
+            // If this one panics, the drop of the others goes on with them.
+            let mut others = Rest(std::mem::take(&mut self.0));
+            waker.wake();
+            std::mem::swap(&mut self.0, &mut others.0);
+        }
     }
 }
 
@@ -139,14 +154,19 @@ impl<G> WaitList<G> {
     }
 
     /// Grants to the first that waits; gives the grant back when nobody does.
+    #[inline]
     pub(crate) fn grant(&mut self, grant: G, wakes: &mut Wakes) -> Result<(), G> {
         let Some(at) = self.first else { return Err(grant) };
+        self.grant_to(at, grant, wakes);
+        Ok(())
+    }
+
+    fn grant_to(&mut self, at: usize, grant: G, wakes: &mut Wakes) {
         self.unlink(at);
         match std::mem::replace(&mut self.entries[at].stage, Stage::Granted(grant)) {
             Stage::Waiting { waker, .. } => wakes.add(waker),
             Stage::Granted(_) => unreachable!("a granted entry is not in the chain"),
         }
-        Ok(())
     }
 
     /// Grants to all that wait.
@@ -282,9 +302,9 @@ impl<W: Waiter> Future for Wait<'_, W> {
     }
 }
 
-impl<W: Waiter> Drop for Wait<'_, W> {
-    fn drop(&mut self) {
-        let Some(key) = self.key.take() else { return };
+impl<W: Waiter> Wait<'_, W> {
+    #[cold]
+    fn leave(&mut self, key: Key) {
         let mut wakes = Wakes::new();
         let mut state = self.state.lock();
         let (stale, grant) = match W::list(&mut state).leave(key) {
@@ -295,5 +315,14 @@ impl<W: Waiter> Drop for Wait<'_, W> {
         drop(state);
         drop(stale);
         wakes.wake();
+    }
+}
+
+impl<W: Waiter> Drop for Wait<'_, W> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.leave(key);
+        }
     }
 }
