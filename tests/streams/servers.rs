@@ -1,5 +1,6 @@
 //! Servers and connections over loopback.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
@@ -330,10 +331,20 @@ fn abort_clients_ends_a_connection_whose_peer_does_not_read() {
         let server = start_server(ANY, move |_reader: StreamReader, mut writer: StreamWriter| {
             let tell = tell.clone();
             async move {
-                let _ = tell.send(None);
                 // One piece, so that it waits for the connection to take it and not for room.
                 writer.set_write_buffer_limits(Some(usize::MAX), None).unwrap();
-                let written = writer.write_all(&vec![0; 64 * 1024 * 1024]).await;
+                let piece = vec![0; 64 * 1024 * 1024];
+                let mut write = pin!(writer.write_all(&piece));
+                let mut is_first = true;
+                let written = poll_fn(|cx| {
+                    let polled = write.as_mut().poll(cx);
+                    if std::mem::take(&mut is_first) {
+                        assert!(polled.is_pending(), "nobody reads");
+                        let _ = tell.send(None);
+                    }
+                    polled
+                });
+                let written = written.await;
                 let _ = tell.send(Some(written.is_err()));
             }
         })

@@ -98,9 +98,10 @@ struct Note {
 
 /// A socket with one reader, registered with one loop.
 struct Socket {
+    /// Goes first: the number of a closed descriptor may be somebody else's.
+    registration: Registration,
     ours: UnixStream,
     theirs: UnixStream,
-    registration: Registration,
     home: usize,
     unread: usize,
     /// The reader waits, and was not told of the unread bytes.
