@@ -61,6 +61,7 @@ mod addr;
 mod datagram_methods;
 mod halves;
 mod methods;
+mod pieces;
 pub(crate) mod source;
 mod stream_methods;
 pub mod tcp;

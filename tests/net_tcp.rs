@@ -160,6 +160,32 @@ fn vectored_io_keeps_the_order_of_the_buffers() {
 
 /// The system takes a limited number of buffers per call. A write that is short because of that has not filled the socket, and must not
 /// wait for room that is there already.
+/// The kernel counts what goes through `write` and `writev`, and not what goes through `send`.
+#[cfg(target_os = "linux")]
+#[test]
+fn few_bytes_in_several_pieces_are_sent_as_one() {
+    fn written() -> Option<u64> {
+        let counts = std::fs::read_to_string("/proc/thread-self/io").ok()?;
+        counts.lines().find_map(|line| line.strip_prefix("syscw: "))?.parse().ok()
+    }
+    run(async {
+        let (mut a, mut b) = connected().await?;
+        // A kernel that does not count cannot be asked.
+        let Some(before) = written() else { return Ok(()) };
+        let pieces = [IoSlice::new(b"head "), IoSlice::new(b"body")];
+        assert_eq!(a.write_vectored(&pieces).await?, 9);
+        assert_eq!(a.try_write_vectored(&pieces)?, 9);
+        assert_eq!(written(), Some(before));
+        let long = pattern(4096);
+        assert_eq!(a.try_write_vectored(&[IoSlice::new(&long), IoSlice::new(b"!")])?, 4097);
+        assert_eq!(written(), Some(before + 1));
+        let mut read = vec![0; 18 + 4097];
+        b.read_exact(&mut read).await?;
+        assert!(read == [b"head bodyhead body".as_slice(), &long, b"!"].concat());
+        Ok(())
+    });
+}
+
 #[test]
 fn more_buffers_than_one_call_takes_do_not_hang() {
     run(async {

@@ -151,7 +151,7 @@ macro_rules! stream_methods {
             /// As [`try_write`](Self::try_write).
             pub fn try_write_vectored(&self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
                 self.source.try_io($crate::net::source::Direction::Write, |mut io| {
-                    std::io::Write::write_vectored(&mut io, bufs)
+                    $crate::net::pieces::write_pieces(&mut io, bufs)
                 })
             }
 
@@ -284,7 +284,7 @@ macro_rules! stream_traits {
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
                 let len = stream_methods::total(bufs.iter().map(|buf| buf.len()));
-                stream_methods::poll_write(&self.source, cx, len, |io| io.write_vectored(bufs))
+                stream_methods::poll_write(&self.source, cx, len, |io| $crate::net::pieces::write_pieces(io, bufs))
             }
 
             fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
