@@ -1,7 +1,8 @@
 //! HTTP/1.1 by hyper, for every peer the same: the answer to `GET /text` is `text`.
 //!
 //! eddies' sockets have hyper's traits themselves. The others' get them here; what is read takes a way over a buffer on the stack (hyper's own adapter
-//! for tokio saves that copy with unsafe code), which costs a request of a hundred bytes nothing that could be measured beside its system calls.
+//! for tokio saves that copy with unsafe code), which costs a request of a hundred bytes nothing that could be measured beside its system calls. tokio's
+//! takes several pieces in one write, as `hyper_util::rt::TokioIo` does; futures-io cannot say whether it can, and hyper copies the pieces together for it.
 
 use std::convert::Infallible;
 use std::io;
@@ -80,5 +81,17 @@ impl<S: tokio::io::AsyncWrite + Unpin> Write for OfTokio<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, pieces)
     }
 }
