@@ -32,7 +32,7 @@ pub use catch_cancel::{CatchCancel, ResumeCancel, catch_cancel, resume_cancel};
 pub use context::{Context, ContextVar, ForeignToken, Token};
 pub use join::{Task, TaskHandle, TaskId, current_task};
 pub(crate) use runnable::{Outcome, Runnable};
-pub(crate) use waker::is_waker_of;
+pub(crate) use waker::{is_waker_of, prefetch};
 
 use cell::Header;
 

@@ -47,7 +47,7 @@ use crate::queue::{DefaultDeque, Deque, DequeStealer, Stolen};
 use crate::rand::Rand;
 use crate::reactor::timer;
 use crate::report::{self, ExceptionKind};
-use crate::task::{Outcome, Runnable};
+use crate::task::{self, Outcome, Runnable};
 
 /// Events taken from the kernel in one turn.
 pub(crate) const EVENTS: usize = 512;
@@ -82,6 +82,9 @@ const WORTH_A_WAKE: Duration = CHECK_PERIOD;
 
 /// What a poll is taken to last before any was measured.
 const POLL_TIME_AT_FIRST: Duration = Duration::from_micros(10);
+
+/// Of a batch that is woken, the task so many places behind is fetched from memory meanwhile: a fetch takes as long as a few wakes.
+const FETCHED_AHEAD: usize = 4;
 
 /// How many running peers a search may relieve of a look at their reactor: each is a system call.
 const REACTORS_TRIED_MAX: usize = 2;
@@ -624,13 +627,18 @@ impl Worker {
                 self.placing.set(Placing::Deque);
             }
             let is_virtual = self.home.clock.is_virtual();
-            for waker in wakers.drain(..) {
+            let mut due = wakers.drain(..);
+            while let Some(waker) = due.next() {
+                if let Some(later) = due.as_slice().get(FETCHED_AHEAD) {
+                    task::prefetch(later);
+                }
                 let ahead = if is_virtual && !self.home.signals.has(signal::MAIN) { Some(self.queued()) } else { None };
                 report::catch(ExceptionKind::Waker, || waker.wake());
                 if let Some(ahead) = ahead.filter(|_| self.home.signals.has(signal::MAIN)) {
                     self.ahead_of_main.set(ahead);
                 }
             }
+            drop(due);
             self.placing.set(placing);
             self.publish_backlog();
         }

@@ -4,6 +4,8 @@
 
 #![allow(unsafe_code, reason = "a RawWaker is a table of functions over a type-erased pointer")]
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
@@ -27,6 +29,24 @@ pub(super) unsafe fn borrowed_waker(header: NonNull<Header>) -> BorrowedWaker {
 #[inline]
 pub(crate) fn is_waker_of(waker: &Waker, address: usize) -> bool {
     waker.data().addr() == address && std::ptr::eq(waker.vtable(), &VTABLE)
+}
+
+/// How much of a task is fetched ahead: the header, and a small future.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const LINES_AHEAD: usize = 4;
+
+/// Says that the task of `waker` is about to be woken and polled: a processor that can be told to fetches it meanwhile. (Stable Rust can tell only one
+/// kind.) Any waker may be given.
+#[inline]
+pub(crate) fn prefetch(waker: &Waker) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    for line in 0..LINES_AHEAD {
+        let address = waker.data().cast::<i8>().wrapping_add(64 * line);
+        // SAFETY: a hint, which may name any address: it neither reads nor faults. Every processor of this architecture has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = waker;
 }
 
 /// The header behind a waker's data pointer, with the provenance of the whole cell.

@@ -29,6 +29,9 @@
 //! A kept place (W6) is for an item whose key is wanted before the item: it costs an entry. Entries lie in one vector and are linked by index; who inserts allocates only when that vector grows. It keeps its capacity for the
 //! next burst while anything waits, and is given back when the last entry leaves and it is larger than [`KEPT_MAX`] entries.
 //!
+//! The links lie in a vector of their own. Of a hundred thousand timers no entry is in a cache when it is due; a walk along a list has to wait for each link before
+//! it knows the next, but the entries then come several at a time.
+//!
 //! # Rejected
 //!
 //! - *A binary or quaternary heap*: needs an index back from the entry for cancelling, and moves `log n` entries for each timeout that is
@@ -67,19 +70,24 @@ pub(crate) struct TimerKey {
     stamp: u64,
 }
 
-/// One that waits, or a vacant place.
+/// One that waits, or a vacant place. (Aligned to its size it would never straddle cache lines, but then a vector that grows is copied, not moved.)
 #[derive(Debug)]
 struct Entry<T> {
     /// The tick at which it is due.
     deadline: u64,
     /// W5; [`VACANT`] in a vacant place; in the kept one it may be [`GIVEN_UP`].
     stamp: u64,
+    /// What waits; `None` in a vacant place, and in the kept one.
+    item: Option<T>,
+}
+
+/// What an entry is linked to.
+#[derive(Debug, Clone, Copy)]
+struct Link {
     /// The one before it in its slot.
     prev: u32,
     /// The one after it in its slot; in a vacant place, the next vacant one.
     next: u32,
-    /// What waits; `None` in a vacant place, and in the kept one.
-    item: Option<T>,
 }
 
 /// A list of entries that are due in the same stretch of time.
@@ -139,6 +147,8 @@ pub(crate) struct Wheel<T> {
     slots: Box<[Slot]>,
     /// The entries and the vacant places.
     entries: Vec<Entry<T>>,
+    /// How they are linked, each in the place of its entry.
+    links: Vec<Link>,
 }
 
 impl<T> Wheel<T> {
@@ -154,6 +164,7 @@ impl<T> Wheel<T> {
             occupied: [0; LEVELS],
             slots: Box::default(),
             entries: Vec::new(),
+            links: Vec::new(),
         }
     }
 
@@ -176,9 +187,8 @@ impl<T> Wheel<T> {
         let mut index = self.slots[first.index()].head;
         let mut earliest = u64::MAX;
         while index != NONE {
-            let entry = &self.entries[index as usize];
-            earliest = earliest.min(entry.deadline);
-            index = entry.next;
+            earliest = earliest.min(self.entries[index as usize].deadline);
+            index = self.links[index as usize].next;
         }
         Some(earliest)
     }
@@ -222,7 +232,7 @@ impl<T> Wheel<T> {
             self.set_vacant(index);
             return Err(item);
         }
-        let deadline = if entry.next == NONE { deadline } else { entry.deadline };
+        let deadline = if self.links[index as usize].next == NONE { deadline } else { entry.deadline };
         entry.item = Some(item);
         self.len += 1;
         self.follow(now);
@@ -281,7 +291,8 @@ impl<T> Wheel<T> {
             self.stamp += 1;
             let entry = &mut self.entries[index as usize];
             // The place's own number says that there is a deadline.
-            (entry.stamp, entry.deadline, entry.next) = (self.stamp, deadline, index);
+            (entry.stamp, entry.deadline) = (self.stamp, deadline);
+            self.links[index as usize].next = index;
             return Some(TimerKey { index, stamp: self.stamp });
         }
         self.unlink(index);
@@ -313,12 +324,32 @@ impl<T> Wheel<T> {
                 self.deal_out(first);
                 continue;
             }
-            let index = slot.head;
-            self.unlink(index);
-            fired.extend(self.vacate(index));
-            count += 1;
+            count += self.take_first(first, limit - count, fired);
         }
         self.follow(now);
+        count
+    }
+
+    /// Moves up to `limit` items from the front of a slot to `fired`; returns how many.
+    #[inline]
+    fn take_first(&mut self, place: Place, limit: usize, fired: &mut Vec<T>) -> usize {
+        let mut index = self.slots[place.index()].head;
+        let mut count = 0;
+        while count < limit {
+            let next = self.links[index as usize].next;
+            if next == NONE {
+                // Before the last one goes, which may take the memory with it.
+                self.mark_empty(place);
+            }
+            fired.extend(self.vacate(index));
+            count += 1;
+            if next == NONE {
+                return count;
+            }
+            index = next;
+        }
+        self.slots[place.index()].head = index;
+        self.links[index as usize].prev = NONE;
         count
     }
 
@@ -329,6 +360,7 @@ impl<T> Wheel<T> {
         self.kept = NONE;
         self.levels = 0;
         self.occupied = [0; LEVELS];
+        self.links = Vec::new();
         std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.item).collect()
     }
 
@@ -368,8 +400,8 @@ impl<T> Wheel<T> {
         let mut index = self.slots[from.index()].head;
         self.mark_empty(from);
         while index != NONE {
-            let Entry { next, deadline, .. } = self.entries[index as usize];
-            self.link(index, deadline);
+            let next = self.links[index as usize].next;
+            self.link(index, self.entries[index as usize].deadline);
             index = next;
         }
     }
@@ -389,26 +421,26 @@ impl<T> Wheel<T> {
         } else {
             list.earliest = list.earliest.min(deadline);
             let tail = std::mem::replace(&mut list.tail, index);
-            self.entries[tail as usize].next = index;
+            self.links[tail as usize].next = index;
             tail
         };
-        let entry = &mut self.entries[index as usize];
-        (entry.deadline, entry.prev, entry.next) = (deadline, prev, NONE);
+        self.entries[index as usize].deadline = deadline;
+        self.links[index as usize] = Link { prev, next: NONE };
     }
 
     /// Takes an entry out of its slot.
     #[inline]
     fn unlink(&mut self, index: u32) {
-        let Entry { deadline, prev, next, .. } = self.entries[index as usize];
-        let place = place(self.elapsed, deadline);
+        let Link { prev, next } = self.links[index as usize];
+        let place = place(self.elapsed, self.entries[index as usize].deadline);
         let list = &mut self.slots[place.index()];
         match prev {
             NONE => list.head = next,
-            prev => self.entries[prev as usize].next = next,
+            prev => self.links[prev as usize].next = next,
         }
         match next {
             NONE => list.tail = prev,
-            next => self.entries[next as usize].prev = prev,
+            next => self.links[next as usize].prev = prev,
         }
         if prev == NONE && next == NONE {
             self.mark_empty(place);
@@ -426,8 +458,8 @@ impl<T> Wheel<T> {
     #[inline]
     fn take_vacant(&mut self) -> u32 {
         let index = self.vacant;
-        if let Some(place) = self.entries.get_mut(index as usize) {
-            self.vacant = std::mem::replace(&mut place.next, NONE);
+        if let Some(link) = self.links.get_mut(index as usize) {
+            self.vacant = std::mem::replace(&mut link.next, NONE);
             return index;
         }
         let index = u32::try_from(self.entries.len()).ok().filter(|&index| index != NONE);
@@ -436,7 +468,8 @@ impl<T> Wheel<T> {
             let slot = Slot { head: NONE, tail: NONE, earliest: u64::MAX };
             self.slots = vec![slot; LEVELS * SLOTS].into();
         }
-        self.entries.push(Entry { deadline: 0, stamp: VACANT, prev: NONE, next: NONE, item: None });
+        self.entries.push(Entry { deadline: 0, stamp: VACANT, item: None });
+        self.links.push(Link { prev: NONE, next: NONE });
         index
     }
 
@@ -454,20 +487,21 @@ impl<T> Wheel<T> {
 
     #[inline]
     fn set_vacant(&mut self, index: u32) {
-        let entry = &mut self.entries[index as usize];
-        (entry.stamp, entry.next) = (VACANT, self.vacant);
+        self.entries[index as usize].stamp = VACANT;
+        self.links[index as usize].next = self.vacant;
         self.vacant = index;
     }
 
     /// Nothing waits: frees the memory. The kept place moves to the beginning (W6).
     #[cold]
     fn give_back(&mut self) {
-        let entries = std::mem::take(&mut self.entries);
+        let (entries, links) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.links));
         self.vacant = NONE;
-        if let Some(mut kept) = entries.into_iter().nth(self.kept as usize) {
+        if let Some(kept) = entries.into_iter().nth(self.kept as usize) {
             // It says that it was reset by its own number.
-            kept.next = if kept.next == NONE { NONE } else { 0 };
+            let next = if links[self.kept as usize].next == NONE { NONE } else { 0 };
             self.entries.push(kept);
+            self.links.push(Link { prev: NONE, next });
             self.kept = 0;
         }
     }
@@ -496,8 +530,8 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_40_bytes_with_a_waker_in_it() {
-        assert_eq!(size_of::<Entry<std::task::Waker>>(), 40);
+    fn an_entry_is_32_bytes_with_a_waker_in_it_and_8_beside_it() {
+        assert_eq!((size_of::<Entry<std::task::Waker>>(), size_of::<Link>()), (32, 8));
     }
 
     #[test]
@@ -784,9 +818,10 @@ mod tests {
                     assert_eq!(place(wheel.elapsed, entry.deadline), Place { level, slot }, "W1");
                     assert!(entry.deadline >= wheel.elapsed, "W2");
                     assert!(entry.deadline >= list.earliest, "W3");
-                    assert_eq!(entry.prev, prev);
+                    let link = wheel.links[index as usize];
+                    assert_eq!(link.prev, prev);
                     seen += 1;
-                    (prev, index) = (index, entry.next);
+                    (prev, index) = (index, link.next);
                 }
                 assert_eq!(list.tail, prev);
             }
