@@ -12,28 +12,8 @@ use std::io;
 use std::process::ExitCode;
 
 #[allow(dead_code, reason = "shared with the benchmark `peers`, which uses the rest")]
-mod peers {
-    pub(crate) mod chart;
-    pub(crate) mod contest;
-    pub(crate) mod echo;
-    pub(crate) mod echo_client;
-    pub(crate) mod eddies_peer;
-    pub(crate) mod futures_io_echo;
-    pub(crate) mod grid;
-    pub(crate) mod http;
-    pub(crate) mod limit;
-    pub(crate) mod machine;
-    pub(crate) mod options;
-    pub(crate) mod peer;
-    pub(crate) mod row;
-    pub(crate) mod smol_peer;
-    pub(crate) mod summary;
-    pub(crate) mod table;
-    pub(crate) mod tasks;
-    pub(crate) mod tokio_peer;
-    pub(crate) mod waiting;
-    pub(crate) mod workload;
-}
+#[path = "peers/parts.rs"]
+mod peers;
 mod many {
     pub(crate) mod cost;
     pub(crate) mod crowd;
@@ -44,7 +24,8 @@ use many::cost::{self, Cost, Kind};
 use many::{crowd, plot};
 use peers::grid::Grid;
 use peers::machine;
-use peers::options::Options;
+use peers::options::{Options, Program};
+use peers::report::Report;
 use peers::summary::Summary;
 use peers::table::figure;
 use peers::workload::counting::Counting;
@@ -68,29 +49,17 @@ Measures what a task, a timer, a connection costs when there are 100, 1,000, and
 Files are relative to the directory of the benchmark's package, where cargo runs it.";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.first() {
-        Some(first) if first == cost::ARGUMENT => {
-            Counting::begin();
-            cost::main(&arguments[1..]).map(|()| ExitCode::SUCCESS)
-        }
-        Some(first) if first == crowd::ARGUMENT => crowd::main(&arguments[1..]).map(|()| ExitCode::SUCCESS),
-        _ => match Options::parse(arguments, 1, 3) {
-            Ok(options) if options.is_help => {
-                println!("{USAGE}");
-                Ok(ExitCode::SUCCESS)
-            }
-            Ok(options) => measure(&options),
-            Err(mistake) => {
-                eprintln!("{mistake}\n\n{USAGE}");
-                Ok(ExitCode::from(2))
-            }
-        },
+    let program = Program {
+        usage: USAGE,
+        rounds: [1, 3],
+        workers: &[],
+        peers: &["eddies", "tokio", "smol"],
+        rows: |_| Kind::ALL.to_vec(),
+        describe: |kind| (kind.name(), ""),
+        processes: &[(cost::ARGUMENT, cost::main), (crowd::ARGUMENT, crowd::main)],
+        measure,
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("{error}");
-        ExitCode::FAILURE
-    })
+    program.run()
 }
 
 /// The medians of one peer for one count.
@@ -115,11 +84,8 @@ fn counts(kind: Kind, is_quick: bool, files: usize) -> Vec<usize> {
     counts
 }
 
-fn measure(options: &Options) -> io::Result<ExitCode> {
+fn measure(options: &Options, kinds: Vec<Kind>) -> io::Result<ExitCode> {
     let files = raise_files_allowed() as usize;
-    let wanted =
-        |kind: &Kind| options.filters.is_empty() || options.filters.iter().any(|word| kind.name().contains(word));
-    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
     let peers: Vec<String> = match options.peers.as_slice() {
         [] => ["eddies", "tokio"].map(str::to_owned).to_vec(),
         named => named.to_vec(),
@@ -139,20 +105,9 @@ fn measure(options: &Options) -> io::Result<ExitCode> {
             }
         }
     }
-    let grid = table(&points);
-    let load = machine::load_average();
-    let caption = format!("Medians of {} interleaved rounds. Load average at the end: {load}", options.rounds);
-    println!("{}\n{LEGEND}\n{caption}", grid.text());
-    if let Some(path) = &options.markdown {
-        std::fs::write(path, format!("{}\n{LEGEND}\n\n{caption}\n\n```\n{machine}\n```\n", grid.markdown()))?;
-    }
-    if let Some(path) = &options.svg {
-        std::fs::write(path, plot::svg(&points))?;
-    }
-    for failure in &failures {
-        eprintln!("not verified: {failure}");
-    }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let caption = format!("{LEGEND}\nMedians of {} interleaved rounds.", options.rounds);
+    let report = Report { machine: &machine, table: table(&points), caption: &caption, failures };
+    report.finish(options, || plot::svg(&points))
 }
 
 /// Per peer, the costs of the rounds, or why one could not be verified.

@@ -17,8 +17,14 @@ mod counted {
     pub(crate) mod record;
 }
 
+#[allow(dead_code, reason = "shared with the benchmark `peers`, which uses the rest")]
+mod peers {
+    pub(crate) mod options;
+}
+
 use counted::paths::{self, HotPath};
 use counted::record::{Record, machine};
+use peers::options::{Options, Program};
 
 /// The recorded counts.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
@@ -40,24 +46,21 @@ or valgrind.
   --repeats N  how often each path is counted (default 3; the smallest count is taken)";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [paths::ARGUMENT, path, count] => paths::main(path, count).map(|()| ExitCode::SUCCESS),
-        [] => compare(false, REPEATS),
-        ["--record"] => compare(true, REPEATS),
-        ["--repeats", repeats] => compare(false, repeats.parse().unwrap_or(REPEATS)),
-        _ => {
-            println!("{USAGE}");
-            Ok(ExitCode::from(2))
-        }
+    let program = Program {
+        usage: USAGE,
+        rounds: [REPEATS, REPEATS],
+        workers: &[],
+        peers: &[],
+        // No path is counted alone: they are recorded together.
+        rows: |_| Vec::<HotPath>::new(),
+        describe: |path| (path.name(), path.about()),
+        processes: &[(paths::ARGUMENT, paths::main)],
+        measure: |options, _| compare(options),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("{error}");
-        ExitCode::FAILURE
-    })
+    program.run()
 }
 
-fn compare(is_recording: bool, repeats: usize) -> io::Result<ExitCode> {
+fn compare(options: &Options) -> io::Result<ExitCode> {
     let machine = match machine() {
         Ok(machine) => machine,
         Err(error) => {
@@ -65,11 +68,11 @@ fn compare(is_recording: bool, repeats: usize) -> io::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    let recorded = if is_recording { None } else { Some(Record::read(Path::new(FILE))?) };
+    let recorded = if options.is_recording { None } else { Some(Record::read(Path::new(FILE))?) };
     let mut now = Record { machine, counts: Vec::new() };
     for path in HotPath::ALL {
         eprintln!("counting {}", path.name());
-        now.counts.push((path.name().to_owned(), count(path, repeats)?));
+        now.counts.push((path.name().to_owned(), count(path, options.rounds)?));
     }
     let Some(recorded) = recorded else {
         now.write(Path::new(FILE))?;
@@ -116,7 +119,7 @@ fn table(now: &Record, recorded: Option<&Record>) -> String {
 fn count(path: HotPath, repeats: usize) -> io::Result<f64> {
     let (few, many) = path.sizes();
     let mut least = f64::INFINITY;
-    for _ in 0..repeats.max(1) {
+    for _ in 0..repeats {
         let difference = collected(path, many)? as f64 - collected(path, few)? as f64;
         least = least.min(difference / (many - few) as f64);
     }

@@ -20,29 +20,8 @@ use std::io;
 use std::process::ExitCode;
 
 #[allow(dead_code, reason = "shared with the benchmark `peers`, which uses the rest")]
-mod peers {
-    pub(crate) mod chart;
-    pub(crate) mod contest;
-    pub(crate) mod echo;
-    pub(crate) mod echo_client;
-    pub(crate) mod eddies_peer;
-    pub(crate) mod futures_io_echo;
-    pub(crate) mod grid;
-    pub(crate) mod http;
-    pub(crate) mod limit;
-    pub(crate) mod machine;
-    pub(crate) mod options;
-    pub(crate) mod peer;
-    pub(crate) mod row;
-    pub(crate) mod smol_peer;
-    pub(crate) mod summary;
-    pub(crate) mod table;
-    pub(crate) mod tokio_peer;
-    pub(crate) mod workload;
-    // `workload` measures with them.
-    pub(crate) mod tasks;
-    pub(crate) mod waiting;
-}
+#[path = "peers/parts.rs"]
+mod peers;
 mod load {
     pub(crate) mod busy;
     pub(crate) mod hog;
@@ -56,9 +35,10 @@ use load::busy;
 use load::hog::{Mixed, P99, Scale};
 use load::paced_client::{self, Plan};
 use load::wide;
-use peers::options::Options;
+use peers::options::{Options, Program};
+use peers::report::Report;
 use peers::row::Row as _;
-use peers::{chart, contest, machine, table};
+use peers::{chart, contest, machine, options, table};
 
 /// Printed for `--help` and after a mistake.
 const USAGE: &str = "\
@@ -78,28 +58,29 @@ the given words (all without a word).
   --list            print the rows and end
 Files are relative to the directory of the benchmark's package, where cargo runs it.";
 
+/// What `--peers` takes.
+const PEERS: &[&str] = &[
+    "eddies",
+    "tokio",
+    "smol",
+    contest::LIMIT,
+    #[cfg(feature = "may")]
+    load::may_peer::NAME,
+    options::ALL,
+];
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.first() {
-        Some(first) if first == paced_client::ARGUMENT => {
-            paced_client::main(&arguments[1..]).map(|()| ExitCode::SUCCESS)
-        }
-        _ => match Options::parse(arguments, 3, 5) {
-            Ok(options) if options.is_help => {
-                println!("{USAGE}");
-                Ok(ExitCode::SUCCESS)
-            }
-            Ok(options) => compare(&options),
-            Err(mistake) => {
-                eprintln!("{mistake}\n\n{USAGE}");
-                Ok(ExitCode::from(2))
-            }
-        },
+    let program = Program {
+        usage: USAGE,
+        rounds: [3, 5],
+        workers: &[],
+        peers: PEERS,
+        rows: |is_quick| Mixed::ALL.into_iter().filter(|row| !is_quick || row.ms != 10).collect(),
+        describe: |row| row.name_and_about(),
+        processes: &[(paced_client::ARGUMENT, paced_client::main)],
+        measure: compare,
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("{error}");
-        ExitCode::FAILURE
-    })
+    program.run()
 }
 
 /// The load: 64 connections would only spread it thinner.
@@ -108,18 +89,7 @@ fn plan(is_quick: bool) -> Plan {
     Plan { connections: 16, rate: 2_000, warm_up_ms, window_ms, is_http: false }
 }
 
-fn compare(options: &Options) -> io::Result<ExitCode> {
-    let mut rows = options.choose(&Mixed::ALL)?;
-    if options.is_quick {
-        rows.retain(|row| row.ms != 10);
-    }
-    if options.is_list {
-        for row in &rows {
-            let description = row.describe();
-            println!("{:18} {}", description.name, description.about);
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
+fn compare(options: &Options, rows: Vec<Mixed>) -> io::Result<ExitCode> {
     let mut contestants = contest::contestants(options)?;
     contest::add_advised(&mut contestants, options)?;
     if options.wants(contest::LIMIT) {
@@ -135,25 +105,16 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     let plan = plan(options.is_quick);
     let scale = Scale { workers: options.workers, plan };
     let entries = contest::run(&contestants, &rows, &scale, options.rounds);
-    let grid = wide::grid(&contestants, &rows, &entries);
     let Plan { connections, rate, window_ms, .. } = plan;
     let caption = format!(
         "Medians of {} interleaved rounds of {window_ms} ms; {rate} requests/s on {connections} connections, open loop.",
         options.rounds
     );
-    let load = machine::load_average();
-    println!("{}\n{caption} Load average at the end: {load}", grid.text());
-    if let Some(path) = &options.markdown {
-        let text = format!("{}\n{caption}\n\n```\n{machine}\nload average at the end: {load}\n```\n", grid.markdown());
-        std::fs::write(path, text)?;
-    }
-    if let Some(path) = &options.svg {
-        let picture = chart::svg(&contestants, &rows, &entries, &caption, |metric| metric.label == P99);
-        std::fs::write(path, picture)?;
-    }
-    let failures = table::failures(&contestants, &rows, &entries);
-    for failure in &failures {
-        eprintln!("not verified: {failure}");
-    }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let report = Report {
+        machine: &machine,
+        table: wide::grid(&contestants, &rows, &entries),
+        caption: &caption,
+        failures: table::failures(&contestants, &rows, &entries),
+    };
+    report.finish(options, || chart::svg(&contestants, &rows, &entries, &caption, |metric| metric.label == P99))
 }

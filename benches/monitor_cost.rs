@@ -48,8 +48,12 @@ async fn echo(count: u64) {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let count = arguments.get(1).and_then(|count| count.parse().ok());
-    let (Some(workload), Some(count)) = (arguments.first(), count) else {
+    let asked = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["yields", count] => count.parse().ok().map(|count| (true, count)),
+        ["echo", count] => count.parse().ok().map(|count| (false, count)),
+        _ => None,
+    };
+    let Some((is_yields, count)) = asked else {
         eprintln!("expected: yields|echo, and a number");
         return ExitCode::from(2);
     };
@@ -57,14 +61,8 @@ fn main() -> ExitCode {
     thread::spawn(thread::park);
     let runtime = Runtime::builder().workers(1).thread_name("cost").build().expect("a runtime can be built");
     let begin = Instant::now();
-    let workload = workload.clone();
     runtime.block_on(async move {
-        let work = spawn(async move {
-            match workload.as_str() {
-                "yields" => yields(count).await,
-                _ => echo(count).await,
-            }
-        });
+        let work = spawn(async move { if is_yields { yields(count).await } else { echo(count).await } });
         work.await.expect("the work does not panic");
     });
     println!("{:.6} s, of it {:.6} s of the monitor", begin.elapsed().as_secs_f64(), monitor_time().as_secs_f64());

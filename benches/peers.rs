@@ -17,74 +17,35 @@
 use std::io;
 use std::process::ExitCode;
 
-mod peers {
-    pub(crate) mod chart;
-    #[allow(dead_code, reason = "shared with the benchmark `mixed`, which uses the rest")]
-    pub(crate) mod contest;
-    pub(crate) mod echo;
-    pub(crate) mod echo_client;
-    pub(crate) mod eddies_peer;
-    pub(crate) mod futures_io_echo;
-    pub(crate) mod grid;
-    #[allow(dead_code, reason = "shared with the benchmark `mixed`, which uses the rest")]
-    pub(crate) mod http;
-    pub(crate) mod limit;
-    pub(crate) mod lineup;
-    pub(crate) mod machine;
-    #[cfg(feature = "monoio")]
-    pub(crate) mod monoio_peer;
-    pub(crate) mod options;
-    #[allow(dead_code, reason = "shared with the benchmark `mixed`, which uses the rest")]
-    pub(crate) mod peer;
-    pub(crate) mod row;
-    pub(crate) mod smol_peer;
-    pub(crate) mod summary;
-    pub(crate) mod table;
-    pub(crate) mod tasks;
-    pub(crate) mod tokio_islands_peer;
-    #[allow(dead_code, reason = "shared with the benchmark `mixed`, which uses the rest")]
-    pub(crate) mod tokio_peer;
-    pub(crate) mod waiting;
-    pub(crate) mod workload;
-}
+#[path = "peers/parts.rs"]
+mod peers;
 
-use peers::options::Options;
+use peers::options::{Options, Program};
+use peers::report::Report;
 use peers::row::Row as _;
-use peers::table::Table;
 use peers::workload::counting::Counting;
 use peers::workload::{self, Scale, Workload, idle, stream_client};
-use peers::{chart, contest, echo_client, lineup, machine};
+use peers::{chart, contest, echo_client, lineup, machine, table};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.first() {
-        Some(first) if first == echo_client::ARGUMENT => echo_client::main(&arguments[1..]).map(|()| ExitCode::SUCCESS),
-        Some(first) if first == stream_client::ARGUMENT => {
-            stream_client::main(&arguments[1..]).map(|()| ExitCode::SUCCESS)
-        }
-        Some(first) if first == idle::ARGUMENT => {
-            Counting::begin();
-            lineup::measure_idle_tasks(&arguments[1..]).map(|()| ExitCode::SUCCESS)
-        }
-        _ => match Options::parse(arguments, 9, 11) {
-            Ok(options) if options.is_help => {
-                println!("{USAGE}");
-                Ok(ExitCode::SUCCESS)
-            }
-            Ok(options) => compare(&options),
-            Err(mistake) => {
-                eprintln!("{mistake}\n\n{USAGE}");
-                Ok(ExitCode::from(2))
-            }
-        },
+    let program = Program {
+        usage: USAGE,
+        rounds: [9, 11],
+        workers: &[],
+        peers: lineup::NAMES,
+        rows: |_| Workload::ALL.to_vec(),
+        describe: |workload| workload.name_and_about(),
+        processes: &[
+            (echo_client::ARGUMENT, echo_client::main),
+            (stream_client::ARGUMENT, stream_client::main),
+            (idle::ARGUMENT, lineup::measure_idle_tasks),
+        ],
+        measure: compare,
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("{error}");
-        ExitCode::FAILURE
-    })
+    program.run()
 }
 
 /// Printed for `--help` and after a mistake.
@@ -105,15 +66,7 @@ Runs the workloads whose names contain one of the given words (all without a wor
   --list            print the workloads and end
 Files are relative to the directory of the benchmark's package, where cargo runs it.";
 
-fn compare(options: &Options) -> io::Result<ExitCode> {
-    let mut workloads = options.choose(&Workload::ALL)?;
-    if options.is_list {
-        for workload in &workloads {
-            let description = workload.describe();
-            println!("{:16} {}", description.name, description.about);
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
+fn compare(options: &Options, mut workloads: Vec<Workload>) -> io::Result<ExitCode> {
     for left_out in workload::leave_out(&mut workloads) {
         println!("{left_out}");
     }
@@ -124,19 +77,12 @@ fn compare(options: &Options) -> io::Result<ExitCode> {
     println!("{machine}\nall runtimes idle: {idle} context switches per second\n");
     let entries =
         contest::run(&contestants, &workloads, &Scale::new(options.is_quick, options.workers), options.rounds);
-    let table = Table::new(&contestants, &workloads, &entries);
     let caption = format!("Medians of {} interleaved rounds; a ratio above 1 is better.", options.rounds);
-    let load = machine::load_average();
-    println!("{}\n{caption} Load average at the end: {load}", table.text());
-    if let Some(path) = &options.markdown {
-        let text = format!("{}\n{caption}\n\n```\n{machine}\nload average at the end: {load}\n```\n", table.markdown());
-        std::fs::write(path, text)?;
-    }
-    if let Some(path) = &options.svg {
-        std::fs::write(path, chart::svg(&contestants, &workloads, &entries, &caption, |_| true))?;
-    }
-    for failure in table.failures() {
-        eprintln!("not verified: {failure}");
-    }
-    Ok(if table.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let report = Report {
+        machine: &machine,
+        table: table::grid(&contestants, &workloads, &entries),
+        caption: &caption,
+        failures: table::failures(&contestants, &workloads, &entries),
+    };
+    report.finish(options, || chart::svg(&contestants, &workloads, &entries, &caption, |_| true))
 }

@@ -10,28 +10,8 @@ use std::io;
 use std::process::ExitCode;
 
 #[allow(dead_code, reason = "shared with the benchmark `peers`, which uses the rest")]
-mod peers {
-    pub(crate) mod chart;
-    pub(crate) mod contest;
-    pub(crate) mod echo;
-    pub(crate) mod echo_client;
-    pub(crate) mod eddies_peer;
-    pub(crate) mod futures_io_echo;
-    pub(crate) mod grid;
-    pub(crate) mod http;
-    pub(crate) mod limit;
-    pub(crate) mod machine;
-    pub(crate) mod options;
-    pub(crate) mod peer;
-    pub(crate) mod row;
-    pub(crate) mod smol_peer;
-    pub(crate) mod summary;
-    pub(crate) mod table;
-    pub(crate) mod tasks;
-    pub(crate) mod tokio_peer;
-    pub(crate) mod waiting;
-    pub(crate) mod workload;
-}
+#[path = "peers/parts.rs"]
+mod peers;
 mod scaled {
     pub(crate) mod plot;
 }
@@ -39,7 +19,8 @@ mod scaled {
 use peers::contest::{self, Contestant, Entry};
 use peers::eddies_peer::Eddies;
 use peers::grid::Grid;
-use peers::options::Options;
+use peers::options::{Options, Program};
+use peers::report::Report;
 use peers::row::{Metric, Row as _};
 use peers::summary::Summary;
 use peers::table::{figure, ratio};
@@ -78,73 +59,39 @@ const WORKLOADS: [Workload; 8] = [
 pub(crate) const PAIR: [&str; 2] = ["eddies", "tokio"];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.first() {
-        Some(first) if first == echo_client::ARGUMENT => echo_client::main(&arguments[1..]).map(|()| ExitCode::SUCCESS),
-        _ => match parse(arguments) {
-            Ok((options, _)) if options.is_help => {
-                println!("{USAGE}");
-                Ok(ExitCode::SUCCESS)
-            }
-            Ok((options, workers)) => compare(&options, &workers),
-            Err(mistake) => {
-                eprintln!("{mistake}\n\n{USAGE}");
-                Ok(ExitCode::from(2))
-            }
-        },
+    let program = Program {
+        usage: USAGE,
+        rounds: [5, 15],
+        workers: &[1, 2, 4, 8, 16],
+        peers: &[],
+        rows: |_| WORKLOADS.to_vec(),
+        describe: |workload| workload.name_and_about(),
+        processes: &[(echo_client::ARGUMENT, echo_client::main)],
+        measure: compare,
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("{error}");
-        ExitCode::FAILURE
-    })
+    program.run()
 }
 
-/// The options of `peers`, and the numbers of workers.
-fn parse(mut arguments: Vec<String>) -> Result<(Options, Vec<usize>), String> {
-    let mut workers = vec![1, 2, 4, 8, 16];
-    if let Some(at) = arguments.iter().position(|argument| argument == "--workers") {
-        let list = arguments.get(at + 1).ok_or("--workers needs a list")?.clone();
-        let number = |text: &str| text.parse().ok().filter(|&number: &usize| number > 0);
-        workers = list.split(',').map(number).collect::<Option<_>>().ok_or(format!("{list} is no list of numbers"))?;
-        arguments.drain(at..at + 2);
-    }
-    Ok((Options::parse(arguments, 5, 15)?, workers))
-}
-
-fn compare(options: &Options, workers: &[usize]) -> io::Result<ExitCode> {
-    let workloads = options.choose(&WORKLOADS)?;
-    if options.is_list {
-        for workload in &workloads {
-            let description = workload.describe();
-            println!("{:16} {}", description.name, description.about);
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
+fn compare(options: &Options, workloads: Vec<Workload>) -> io::Result<ExitCode> {
+    let (workers, most) = (&options.worker_counts, options.workers);
     let mut contestants: Vec<Contestant<Workload>> = Vec::new();
     for &count in workers {
         contestants.push(Contestant::peer::<Eddies>(count)?);
         contestants.push(Contestant::peer::<Tokio>(count)?);
     }
-    let most = workers.iter().copied().max().unwrap_or(1);
     let machine = machine::describe_named(PAIR.into_iter(), most);
     let idle = machine::idle_switches_per_second()?;
     println!("{machine}\nall runtimes idle: {idle} context switches per second\n");
     // The counts of a quick run of `peers`: each sample is short, and there are many.
     let entries = contest::run(&contestants, &workloads, &Scale::new(true, most), options.rounds);
-    let table = table(&workloads, workers, &entries);
     let caption = caption(options.rounds);
-    let load = machine::load_average();
-    println!("{}\n{caption} Load average at the end: {load}", table.text());
-    if let Some(path) = &options.markdown {
-        let text = format!("{}\n{caption}\n\n```\n{machine}\nload average at the end: {load}\n```\n", table.markdown());
-        std::fs::write(path, text)?;
-    }
-    if let Some(path) = &options.svg {
-        std::fs::write(path, plot::svg(&workloads, workers, &entries, &caption))?;
-    }
-    let failures: Vec<String> = failures(&workloads, workers, &entries);
-    failures.iter().for_each(|failure| eprintln!("not verified: {failure}"));
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let report = Report {
+        machine: &machine,
+        table: table(&workloads, workers, &entries),
+        caption: &caption,
+        failures: failures(&workloads, workers, &entries),
+    };
+    report.finish(options, || plot::svg(&workloads, workers, &entries, &caption))
 }
 
 fn caption(rounds: usize) -> String {

@@ -14,7 +14,6 @@
 //! some hundreds. Valgrind runs one thread at a time: with two workers nothing is ever contended, and who sleeps when is not as on a real machine.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[allow(dead_code, reason = "shared with the benchmark `peers`, which uses the rest")]
@@ -23,6 +22,7 @@ mod peers {
     pub(crate) mod futures_io_echo;
     pub(crate) mod grid;
     pub(crate) mod http;
+    pub(crate) mod options;
     pub(crate) mod peer;
     pub(crate) mod tokio_peer;
 }
@@ -35,6 +35,7 @@ mod written {
 }
 
 use peers::grid::Grid;
+use peers::options::{Options, Program};
 use written::count::{Counter, Counts, Kind, total};
 use written::opcodes;
 use written::operations::{self, Operation};
@@ -56,76 +57,30 @@ const PEERS: [&str; 2] = ["eddies", "tokio"];
 const HEADER: &[&str] =
     &["operation, workers", "peer", "RMW", "of them malloc's", "fences", "locks", "wake-ups", "sleeps", "allocations"];
 
-struct Options {
-    workers: Vec<usize>,
-    has_sites: bool,
-    markdown: Option<PathBuf>,
-    filters: Vec<String>,
-}
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let result = match arguments.first().map(String::as_str) {
-        Some(operations::ARGUMENT) => operations::main(&arguments[1..]).map(|()| ExitCode::SUCCESS),
-        Some(operations::CLIENT) => operations::client(&arguments[1..]).map(|()| ExitCode::SUCCESS),
-        Some("--help" | "-h") => {
-            println!("{USAGE}");
-            Ok(ExitCode::SUCCESS)
-        }
-        Some("--list") => {
-            for operation in Operation::ALL {
-                let (name, about) = operation.describe();
-                println!("{name:18} {about}");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        _ if !cfg!(target_arch = "x86_64") => {
-            eprintln!("the instructions of this architecture are not known here: nothing was counted");
-            Ok(ExitCode::from(2))
-        }
-        _ => match parse(arguments) {
-            Some(options) => compare(&options).map(|()| ExitCode::SUCCESS),
-            None => {
-                eprintln!("{USAGE}");
-                Ok(ExitCode::from(2))
-            }
-        },
+    let program = Program {
+        usage: USAGE,
+        rounds: [1, 1],
+        workers: &[1, 2],
+        peers: &[],
+        rows: |_| Operation::ALL.to_vec(),
+        describe: |operation| operation.describe(),
+        processes: &[(operations::ARGUMENT, operations::main), (operations::CLIENT, operations::client)],
+        measure: compare,
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("{error}");
-        ExitCode::FAILURE
-    })
+    program.run()
 }
 
-/// `None`: a mistake.
-fn parse(arguments: Vec<String>) -> Option<Options> {
-    let mut options = Options { workers: vec![1, 2], has_sites: false, markdown: None, filters: Vec::new() };
-    let mut arguments = arguments.into_iter();
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--workers" => {
-                let numbers = arguments.next()?;
-                options.workers =
-                    numbers.split(',').map(|number| number.parse().ok().filter(|&n| n > 0)).collect::<Option<_>>()?;
-            }
-            "--sites" => options.has_sites = true,
-            "--markdown" => options.markdown = Some(arguments.next()?.into()),
-            unknown if unknown.starts_with('-') => return None,
-            filter => options.filters.push(filter.to_owned()),
-        }
+fn compare(options: &Options, operations: Vec<Operation>) -> io::Result<ExitCode> {
+    if !cfg!(target_arch = "x86_64") {
+        eprintln!("the instructions of this architecture are not known here: nothing was counted");
+        return Ok(ExitCode::from(2));
     }
-    Some(options)
-}
-
-fn compare(options: &Options) -> io::Result<()> {
     opcodes::check();
     let mut counter = Counter::new()?;
     let mut grid = Grid { header: HEADER, rows: Vec::new() };
-    let is_chosen = |operation: &Operation| {
-        options.filters.is_empty() || options.filters.iter().any(|filter| operation.name().contains(filter))
-    };
-    for operation in Operation::ALL.into_iter().filter(is_chosen) {
-        for &workers in options.workers.iter().filter(|&&workers| workers > 1 || !operation.needs_two()) {
+    for operation in operations {
+        for &workers in options.worker_counts.iter().filter(|&&workers| workers > 1 || !operation.needs_two()) {
             grid.rows.push(None);
             let mut label = format!("{}, {workers}", operation.name());
             for peer in PEERS {
@@ -143,7 +98,7 @@ fn compare(options: &Options) -> io::Result<()> {
     if let Some(path) = &options.markdown {
         std::fs::write(path, grid.markdown())?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn row(label: String, peer: &str, counts: &Counts) -> Vec<String> {

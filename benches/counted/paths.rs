@@ -65,8 +65,9 @@ impl HotPath {
 }
 
 /// The `main` of a counted process.
-pub(crate) fn main(path: &str, count: &str) -> io::Result<()> {
+pub(crate) fn main(arguments: &[String]) -> io::Result<()> {
     let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "expected: PATH COUNT");
+    let [path, count] = arguments else { return Err(invalid()) };
     let path = HotPath::ALL.into_iter().find(|known| known.name() == path).ok_or_else(invalid)?;
     let count: usize = count.parse().map_err(|_| invalid())?;
     let runtime = eddies::Runtime::builder().workers(1).build()?;

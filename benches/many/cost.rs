@@ -12,6 +12,7 @@ use crate::peers::eddies_peer::Eddies;
 use crate::peers::peer::{Peer, Spawn};
 use crate::peers::smol_peer::Smol;
 use crate::peers::tokio_peer::Tokio;
+use crate::peers::workload::counting::Counting;
 use crate::peers::workload::footprint::Footprint;
 use crate::peers::workload::idle;
 
@@ -70,6 +71,7 @@ pub(crate) fn in_a_process(peer: &str, workers: usize, kind: Kind, count: usize)
 
 /// The `main` of that process.
 pub(crate) fn main(arguments: &[String]) -> io::Result<()> {
+    Counting::begin();
     let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "expected: PEER WORKERS KIND COUNT");
     let [peer, workers, kind, count] = arguments else { return Err(invalid()) };
     let workers = workers.parse().map_err(|_| invalid())?;

@@ -7,19 +7,33 @@ use super::eddies_peer::Eddies;
 use super::limit::Limit;
 #[cfg(feature = "monoio")]
 use super::monoio_peer::Monoio;
-use super::options::Options;
+use super::options::{self, Options};
 use super::peer::{Peer, Spawn};
 use super::row::Row;
 use super::smol_peer::Smol;
 use super::tokio_islands_peer::TokioIslands;
 use super::tokio_peer::{Tokio, TokioTuned};
+use super::workload::counting::Counting;
 use super::workload::idle;
+
+/// What `--peers` takes.
+pub(crate) const NAMES: &[&str] = &[
+    Eddies::NAME,
+    Tokio::NAME,
+    Smol::NAME,
+    LIMIT,
+    TokioIslands::NAME,
+    TokioTuned::NAME,
+    #[cfg(feature = "monoio")]
+    Monoio::NAME,
+    options::ALL,
+];
 
 /// Starts those that were asked for. In front of the limit.
 ///
 /// # Errors
 ///
-/// The system's; or a peer was asked for that nobody knows, or that this program was built without.
+/// The system's.
 pub(crate) fn add_more<R: Row>(contestants: &mut Vec<Contestant<R>>, options: &Options) -> io::Result<()> {
     let mut more = Vec::new();
     if options.wants_also(TokioIslands::NAME) {
@@ -34,17 +48,12 @@ pub(crate) fn add_more<R: Row>(contestants: &mut Vec<Contestant<R>>, options: &O
     }
     let place = contestants.iter().position(|each| each.name == LIMIT).unwrap_or(contestants.len());
     contestants.splice(place..place, more);
-    for wanted in options.peers.iter().filter(|wanted| *wanted != "all") {
-        if !contestants.iter().any(|contestant| contestant.name == wanted) {
-            let hint = if wanted == "monoio" { ": build with --features monoio" } else { "" };
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no peer is called {wanted}{hint}")));
-        }
-    }
     Ok(())
 }
 
 /// The `main` of a process that measures waiting tasks; `arguments` are those after [`idle::ARGUMENT`].
 pub(crate) fn measure_idle_tasks(arguments: &[String]) -> io::Result<()> {
+    Counting::begin();
     let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "expected: PEER WORKERS TASKS");
     let [peer, workers, tasks] = arguments else { return Err(invalid()) };
     let workers = workers.parse().map_err(|_| invalid())?;

@@ -33,6 +33,11 @@ pub(crate) trait Row: Copy + 'static {
 
     fn describe(self) -> Description;
 
+    fn name_and_about(self) -> (&'static str, &'static str) {
+        let Description { name, about, .. } = self.describe();
+        (name, about)
+    }
+
     /// Measures a whole runtime.
     fn run_peer<P: Peer>(self, peer: P, scale: &Self::Scale) -> Outcome;
 

@@ -7,12 +7,6 @@ use super::summary::Summary;
 
 const HEADER: &[&str] = &["workload, unit", "peer", "median", "quartiles", "min .. max", "to tokio", "to limit"];
 
-/// The rows below the header, with an empty one between the metrics.
-pub(crate) struct Table {
-    grid: Grid,
-    failures: Vec<String>,
-}
-
 /// How many times better `own` is than `other`.
 pub(crate) fn ratio(metric: &Metric, own: f64, other: f64) -> f64 {
     match metric.better {
@@ -35,76 +29,49 @@ pub(crate) fn verified<R: Row>(
     }
 }
 
-impl Table {
-    pub(crate) fn new<R: Row>(contestants: &[Contestant<R>], workloads: &[R], entries: &[Vec<Entry>]) -> Table {
-        let mut table = Table {
-            grid: Grid { header: HEADER, rows: Vec::new() },
-            failures: failures(contestants, workloads, entries),
+/// A line for each contestant in each metric, and an empty one between the metrics.
+pub(crate) fn grid<R: Row>(contestants: &[Contestant<R>], workloads: &[R], entries: &[Vec<Entry>]) -> Grid {
+    let mut grid = Grid { header: HEADER, rows: Vec::new() };
+    for (workload, row) in workloads.iter().zip(entries) {
+        for (index, metric) in workload.describe().metrics.iter().enumerate() {
+            grid.rows.push(None);
+            add_metric(&mut grid, contestants, row, workload.describe().name, (index, metric));
+        }
+    }
+    grid
+}
+
+fn add_metric<R: Row>(
+    grid: &mut Grid,
+    contestants: &[Contestant<R>],
+    row: &[Entry],
+    name: &str,
+    (index, metric): (usize, &Metric),
+) {
+    let mut label = format!("{name}, {}, {}", metric.label, metric.unit);
+    if metric.label == "per operation" {
+        label = format!("{name}, {}", metric.unit);
+    }
+    let reference = verified(row, contestants, REFERENCE, index);
+    let limit = verified(row, contestants, LIMIT, index);
+    for (contestant, entry) in contestants.iter().zip(row) {
+        if entry.samples.is_empty() && entry.failure.is_none() {
+            continue;
+        }
+        let peer = contestant.name.to_owned();
+        let label = std::mem::take(&mut label);
+        let Some(own) = verified(row, contestants, contestant.name, index) else {
+            let none = || "-".to_owned();
+            grid.rows.push(Some(vec![label, peer, "not verified".to_owned(), none(), none(), none(), none()]));
+            continue;
         };
-        for (workload, row) in workloads.iter().zip(entries) {
-            for (index, metric) in workload.describe().metrics.iter().enumerate() {
-                table.grid.rows.push(None);
-                table.add_metric(contestants, row, workload.describe().name, (index, metric));
-            }
-        }
-        table
-    }
-
-    fn add_metric<R: Row>(
-        &mut self,
-        contestants: &[Contestant<R>],
-        row: &[Entry],
-        name: &str,
-        (index, metric): (usize, &Metric),
-    ) {
-        let mut label = format!("{name}, {}, {}", metric.label, metric.unit);
-        if metric.label == "per operation" {
-            label = format!("{name}, {}", metric.unit);
-        }
-        let reference = verified(row, contestants, REFERENCE, index);
-        let limit = verified(row, contestants, LIMIT, index);
-        for (contestant, entry) in contestants.iter().zip(row) {
-            if entry.samples.is_empty() && entry.failure.is_none() {
-                continue;
-            }
-            let peer = contestant.name.to_owned();
-            let label = std::mem::take(&mut label);
-            let Some(own) = verified(row, contestants, contestant.name, index) else {
-                let none = || "-".to_owned();
-                self.grid.rows.push(Some(vec![label, peer, "not verified".to_owned(), none(), none(), none(), none()]));
-                continue;
-            };
-            let to = |other: Option<Summary>| match other {
-                Some(other) => format!("{:.2}x", ratio(metric, own.median, other.median)),
-                None => "-".to_owned(),
-            };
-            let quartiles = format!("{} .. {}", figure(own.lower_quartile), figure(own.upper_quartile));
-            let extremes = format!("{} .. {}", figure(own.min), figure(own.max));
-            self.grid.rows.push(Some(vec![
-                label,
-                peer,
-                figure(own.median),
-                quartiles,
-                extremes,
-                to(reference),
-                to(limit),
-            ]));
-        }
-    }
-
-    /// What could not be verified, one line each.
-    pub(crate) fn failures(&self) -> &[String] {
-        &self.failures
-    }
-
-    /// Columns of equal width.
-    pub(crate) fn text(&self) -> String {
-        self.grid.text()
-    }
-
-    /// A Markdown table.
-    pub(crate) fn markdown(&self) -> String {
-        self.grid.markdown()
+        let to = |other: Option<Summary>| match other {
+            Some(other) => format!("{:.2}x", ratio(metric, own.median, other.median)),
+            None => "-".to_owned(),
+        };
+        let quartiles = format!("{} .. {}", figure(own.lower_quartile), figure(own.upper_quartile));
+        let extremes = format!("{} .. {}", figure(own.min), figure(own.max));
+        grid.rows.push(Some(vec![label, peer, figure(own.median), quartiles, extremes, to(reference), to(limit)]));
     }
 }
 
