@@ -129,7 +129,7 @@ fn count(path: HotPath, repeats: usize) -> io::Result<f64> {
 /// All instructions of a process that does `size` operations.
 fn collected(path: HotPath, size: usize) -> io::Result<u64> {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--vgdb=no"])
         .arg(std::env::current_exe()?)
         .args([paths::ARGUMENT, path.name(), &size.to_string()])
         .output()?;

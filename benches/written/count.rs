@@ -66,12 +66,9 @@ impl Counter {
     /// valgrind or `addr2line` cannot be run, or a process fails.
     pub(crate) fn count(&mut self, peer: &str, operation: Operation, workers: usize) -> io::Result<Counts> {
         let (few, many) = operation.sizes();
-        let file = std::env::temp_dir().join(format!("eddies-shared-writes-{}", std::process::id()));
         let mut take = |size: usize| {
             let arguments = [ARGUMENT, peer, operation.name(), &workers.to_string(), &size.to_string()];
-            let profile = Profile::take(&arguments.map(str::to_owned), &file);
-            let _ = std::fs::remove_file(&file);
-            Ok::<_, io::Error>(self.sites(&profile?))
+            Profile::take(&arguments.map(str::to_owned)).map(|profile| self.sites(&profile))
         };
         let (before, after) = (take(few)?, take(many)?);
         let own =
