@@ -80,25 +80,25 @@ fn run() -> Result<(), Box<dyn Error>> {
     let outcome = runtime.block_on(serve(&config, workers));
     // Database jobs of clients that have gone may still run.
     runtime.shutdown(config.shutdown_time)?;
-    if config.is_temporary {
-        remove_database(&config.database);
-    }
     outcome
 }
 
 /// Serves until Ctrl-C or SIGTERM.
 async fn serve(config: &Config, workers: usize) -> Result<(), Box<dyn Error>> {
-    let store = Store::open(&config.database)?;
+    // Before there is a file, which a signal that nobody listens for would leave behind.
+    let stop = stop_signal()?;
+    let store = Store::open(&config.database.path)?;
     let listener = eddies::net::TcpListener::bind(&*config.addr).await?;
     // The port is the kernel's choice where ADDR asks for port 0, so the listener is asked and not the configuration.
     println!("listening on http://{} with {workers} workers", listener.local_addr()?);
-    let lifetime = if config.is_temporary { "temporary: gone at the end, set DATABASE to keep it" } else { "kept" };
-    println!("database: {} ({lifetime})", config.database.display());
+    let Database { path, is_temporary } = &config.database;
+    let lifetime = if *is_temporary { "temporary: gone at the end, set DATABASE to keep it" } else { "kept" };
+    println!("database: {} ({lifetime})", path.display());
 
     let served = eddies::hyper::serve(listener, TowerService::new(router(store, config)))
         .max_connections(CONNECTIONS_MAX)
         .header_read_timeout(config.header_time)
-        .with_graceful_shutdown(stop_signal()?, config.shutdown_time)
+        .with_graceful_shutdown(stop, config.shutdown_time)
         .into_future()
         .await?;
     println!("stopped: {} connections served, {} of them aborted at the deadline", served.connections, served.aborted);
@@ -335,8 +335,7 @@ struct Config {
     /// ADDR: where to listen; port 0 takes a free one.
     addr: String,
     /// DATABASE: the file of the notes. Without it a temporary one.
-    database: PathBuf,
-    is_temporary: bool,
+    database: Database,
     /// DATABASE_THREADS: most jobs of the database at a time.
     database_threads: usize,
     /// DATABASE_QUEUE: most jobs that wait for one of these threads; requests that need one more are refused.
@@ -351,12 +350,9 @@ struct Config {
 
 impl Config {
     fn from_env() -> Result<Config, String> {
-        let temporary = std::env::temp_dir().join(format!("eddies-web-service-{}.db", std::process::id()));
-        let database = std::env::var_os("DATABASE").map(PathBuf::from);
         Ok(Config {
             addr: setting("ADDR", "127.0.0.1:8080".to_owned())?,
-            is_temporary: database.is_none(),
-            database: database.unwrap_or(temporary),
+            database: Database::from_env(),
             database_threads: setting("DATABASE_THREADS", 8)?,
             database_queue: setting("DATABASE_QUEUE", 1_024)?,
             header_time: Duration::from_millis(setting("HEADER_MS", 30_000)?),
@@ -374,11 +370,28 @@ fn setting<T: FromStr>(name: &str, default: T) -> Result<T, String> {
     }
 }
 
-/// The file, and the two that SQLite keeps beside it. Any of them may be gone already.
-fn remove_database(path: &std::path::Path) {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        let _ = std::fs::remove_file(name);
+/// Where the notes are.
+struct Database {
+    path: PathBuf,
+    is_temporary: bool,
+}
+
+impl Database {
+    fn from_env() -> Database {
+        let temporary = || std::env::temp_dir().join(format!("eddies-web-service-{}.db", std::process::id()));
+        let named = std::env::var_os("DATABASE").map(PathBuf::from);
+        Database { is_temporary: named.is_none(), path: named.unwrap_or_else(temporary) }
+    }
+}
+
+/// At the end, also at one by an error or a panic.
+impl Drop for Database {
+    fn drop(&mut self) {
+        // The file, and the two that SQLite keeps beside it. Any of them may be gone already.
+        for suffix in ["", "-wal", "-shm"].into_iter().filter(|_| self.is_temporary) {
+            let mut name = self.path.clone().into_os_string();
+            name.push(suffix);
+            let _ = std::fs::remove_file(name);
+        }
     }
 }

@@ -457,12 +457,13 @@ fn tower_services_and_unix_sockets_work_too() {
             .with_graceful_shutdown(stop.clone().raised(), LONG)
             .into_future();
         let server = eddies::spawn(server);
-        let (status, body) = get_over_unix(UnixStream::connect(&path).await.unwrap()).await;
+        let stream = UnixStream::connect(&path).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let (status, body) = get_over_unix(stream).await;
         assert_eq!((status, &body[..]), (200, &b"asked 2 times"[..]));
         stop.raise();
         assert_eq!(server.await.unwrap().unwrap().aborted, 0);
     });
-    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

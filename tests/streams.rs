@@ -1,5 +1,7 @@
 //! `eddies::streams` through the public interface alone. Nothing here waits by the clock.
 
+#[path = "shared/folder.rs"]
+mod folder;
 #[path = "streams/props.rs"]
 mod props;
 #[path = "streams/readers.rs"]

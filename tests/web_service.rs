@@ -4,6 +4,7 @@
 
 #![cfg(feature = "hyper")]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -14,27 +15,52 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+#[path = "shared/folder.rs"]
+mod folder;
+
+use folder::Folder;
+
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
+
+/// A folder for what one service leaves behind, killed or not. Not where the system has its temporary files, in which it would stay for good if this
+/// test is killed.
+fn folder() -> Folder {
+    Folder::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// The service, with its temporary files, and what it names without a folder, in this one.
+fn service_in(folder: &Folder) -> Command {
+    let mut command = Command::new(program());
+    command.current_dir(&folder.0).env("TMPDIR", &folder.0).env("ADDR", "127.0.0.1:0").env_remove("DATABASE");
+    command
+}
+
+fn files_in(folder: &Folder) -> Vec<String> {
+    let entries = fs::read_dir(&folder.0).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
 
 /// The service as a child process; killed when it is dropped.
 struct Service {
     child: Child,
     address: String,
     log: Lines<BufReader<ChildStdout>>,
+    folder: Folder,
 }
 
 impl Service {
     fn start(settings: &[(&str, &str)]) -> Service {
-        let mut command = Command::new(program());
-        command.env("ADDR", "127.0.0.1:0").envs(settings.iter().copied()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("the service starts");
+        let folder = folder();
+        let mut command = service_in(&folder);
+        let mut child =
+            command.envs(settings.iter().copied()).stdout(Stdio::piped()).spawn().expect("the service starts");
         let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = log.next().expect("the service tells its address").unwrap();
         let url = first.split_whitespace().find_map(|word| word.strip_prefix("http://"));
         let address = url.unwrap_or_else(|| panic!("no URL in {first:?}")).to_owned();
         assert!(first.ends_with("workers"), "{first}");
-        Service { child, address, log }
+        Service { child, address, log, folder }
     }
 
     fn connect(&self) -> Client {
@@ -50,7 +76,7 @@ impl Service {
     }
 
     /// How it ended, and what it said since its first line.
-    fn wait(mut self) -> (ExitStatus, String) {
+    fn wait(&mut self) -> (ExitStatus, String) {
         let begin = Instant::now();
         let status = loop {
             match self.child.try_wait().unwrap() {
@@ -303,11 +329,11 @@ fn slow_clients_are_given_up() {
 
 #[test]
 fn a_stuck_database_is_refused_or_timed_out_and_holds_up_nothing_else() {
-    let path = std::env::temp_dir().join(format!("eddies-stuck-{}.db", std::process::id()));
-    let settings = [("DATABASE", path.to_str().unwrap()), ("DATABASE_THREADS", "1"), ("DATABASE_QUEUE", "1")];
-    let service = Service::start(&[&settings[..], &[("REQUEST_MS", "400")]].concat());
+    let settings =
+        [("DATABASE", "notes.db"), ("DATABASE_THREADS", "1"), ("DATABASE_QUEUE", "1"), ("REQUEST_MS", "400")];
+    let mut service = Service::start(&settings);
     // Another process, as far as SQLite knows, that writes and does not come to an end.
-    let other = rusqlite::Connection::open(&path).unwrap();
+    let other = rusqlite::Connection::open(service.folder.0.join("notes.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
     let mut clients: Vec<Client> = (0..4).map(|_| service.connect()).collect();
@@ -342,9 +368,7 @@ fn a_stuck_database_is_refused_or_timed_out_and_holds_up_nothing_else() {
     assert_eq!(texts, ["is it stored?", "again"], "the job that had not begun was cancelled with its request");
     service.terminate();
     assert!(service.wait().0.success());
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
-    }
+    assert!(files_in(&service.folder).contains(&"notes.db".to_owned()), "what has a name is kept");
 }
 
 /// How a client of the load ended.
@@ -393,7 +417,7 @@ fn load(mut client: Client, number: usize, answered: &AtomicUsize) -> Tally {
 #[test]
 fn sigterm_in_the_middle_of_load_leaves_no_request_unanswered() {
     const CLIENTS: usize = 16;
-    let service = Service::start(&[("SHUTDOWN_MS", "20000")]);
+    let mut service = Service::start(&[("SHUTDOWN_MS", "20000")]);
     let clients: Vec<Client> = (0..CLIENTS).map(|_| service.connect()).collect();
     let mut stream = service.connect();
     stream.send("GET /ticks?count=20&every_ms=25 HTTP/1.1\r\nhost: test\r\n\r\n");
@@ -425,11 +449,12 @@ fn sigterm_in_the_middle_of_load_leaves_no_request_unanswered() {
     let (status, log) = service.wait();
     assert!(status.success(), "{status}: {log}");
     assert!(log.contains(&format!("stopped: {} connections served, 0 of them aborted", CLIENTS + 2)), "{log}");
+    assert_eq!(files_in(&service.folder), [""; 0], "the temporary database is gone");
 }
 
 #[test]
 fn what_is_in_flight_at_the_deadline_is_aborted_and_the_exit_is_a_success() {
-    let service = Service::start(&[("SHUTDOWN_MS", "200")]);
+    let mut service = Service::start(&[("SHUTDOWN_MS", "200")]);
     let mut client = service.connect();
     client.send("GET /ticks?count=2&every_ms=60000 HTTP/1.1\r\nhost: test\r\n\r\n");
     client.head().unwrap();
@@ -440,8 +465,29 @@ fn what_is_in_flight_at_the_deadline_is_aborted_and_the_exit_is_a_success() {
 }
 
 #[test]
+fn a_temporary_database_goes_also_when_the_service_ends_by_an_error() {
+    let mut service = Service::start(&[("REQUEST_MS", "1000"), ("SHUTDOWN_MS", "100")]);
+    let folder = folder();
+    let output = service_in(&folder).env("ADDR", &service.address).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "the port is taken: {output:?}");
+    assert_eq!(files_in(&folder), [""; 0]);
+
+    // A job of the database that is under way at the end: somebody else holds the lock, and only the request has an end.
+    let files = files_in(&service.folder);
+    let database = files.iter().find(|name| name.ends_with(".db")).expect("a temporary database");
+    let other = rusqlite::Connection::open(service.folder.0.join(database)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answer = service.connect().post("/notes", JSON, "{\"text\": \"is it stored?\"}");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    service.terminate();
+    let (status, log) = service.wait();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert_eq!(files_in(&service.folder), [""; 0]);
+}
+
+#[test]
 fn a_bad_setting_is_an_error_and_not_a_default() {
-    let output = Command::new(program()).env("REQUEST_MS", "soon").output().unwrap();
+    let output = service_in(&folder()).env("REQUEST_MS", "soon").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("REQUEST_MS is \"soon\""));
 }

@@ -16,6 +16,7 @@ use eddies::sync::{Event, unbounded_channel};
 use eddies::{ExceptionKind, TaskError};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt, copy};
 
+use super::folder::Folder;
 use super::props::{assert_waits, pattern, run_heard, until};
 
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
@@ -502,9 +503,9 @@ fn the_halves_compose_with_futures_io() {
 
 #[test]
 fn unix_sockets_are_served_and_their_file_comes_and_goes() {
-    let folder = std::env::temp_dir().join(format!("eddies-streams-test-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("socket");
+    // Not below the target: a socket's path is short.
+    let folder = Folder::new(std::env::temp_dir());
+    let path = folder.0.join("socket");
     // A file that a server before has left.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     run_heard(async {
@@ -534,7 +535,6 @@ fn unix_sockets_are_served_and_their_file_comes_and_goes() {
         let refused = start_unix_server(&path, async |_, _| {}).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     });
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// An address where nobody listens: it was just given back.
