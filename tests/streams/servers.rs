@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use eddies::net::{TcpSocket, TcpStream, UnixStream};
 use eddies::streams::{
@@ -336,16 +337,9 @@ fn abort_clients_ends_a_connection_whose_peer_does_not_read() {
                 writer.set_write_buffer_limits(Some(usize::MAX), None).unwrap();
                 let piece = vec![0; 64 * 1024 * 1024];
                 let mut write = pin!(writer.write_all(&piece));
-                let mut is_first = true;
-                let written = poll_fn(|cx| {
-                    let polled = write.as_mut().poll(cx);
-                    if std::mem::take(&mut is_first) {
-                        assert!(polled.is_pending(), "nobody reads");
-                        let _ = tell.send(None);
-                    }
-                    polled
-                });
-                let written = written.await;
+                assert!(poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx).is_pending())).await, "nobody reads");
+                let _ = tell.send(None);
+                let written = write.await;
                 let _ = tell.send(Some(written.is_err()));
             }
         })
