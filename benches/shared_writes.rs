@@ -23,6 +23,7 @@ mod peers {
     pub(crate) mod grid;
     pub(crate) mod http;
     pub(crate) mod options;
+    pub(crate) mod own;
     pub(crate) mod peer;
     pub(crate) mod tokio_peer;
 }

@@ -13,6 +13,7 @@ use eddies::{LoopHandle, Runtime};
 
 use super::futures_io_echo::echo;
 use super::http;
+use super::own::own;
 use super::peer::{ECHO_BUFFER, Peer, STREAM_BUFFER, Spawn};
 
 /// The started runtime.
@@ -88,6 +89,17 @@ impl Eddies {
         Ok(echoed)
     }
 }
+
+own!(
+    [] Eddies,
+    eddies::sync::Lock<usize>,
+    eddies::sync::channel,
+    eddies::sync::Sender<usize>,
+    eddies::sync::Receiver<usize>,
+    eddies::sync::oneshot,
+    eddies::sync::OneshotSender<usize>,
+    eddies::sync::OneshotReceiver<usize>
+);
 
 impl Peer for Eddies {
     fn start(workers: usize) -> io::Result<Self> {

@@ -3,7 +3,7 @@
 //! For the workloads that only move tasks it is an executor on the calling thread: one `VecDeque`, nothing that another thread could
 //! steal or wake, no reactor. For TCP it is one thread with one `mio::Poll` and a loop over its events, no tasks at all (see
 //! `limit/servers.rs`). What crosses threads is done by two of them that know only of each other (see `limit/across.rs`), and a timeout is an
-//! entry in a wheel that nobody else could arm a timer in (see `limit/wheel.rs`). A ratio to the limit says how much of the way is left, not that all of it can be gone.
+//! entry in a wheel that nobody else could arm a timer in (see `limit/wheel.rs`). Locks and channels are for one thread (see `limit/local.rs`). A ratio to the limit says how much of the way is left, not that all of it can be gone.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,6 +15,7 @@ use futures_lite::future;
 use super::peer::Spawn;
 
 mod across;
+mod local;
 mod servers;
 mod wheel;
 

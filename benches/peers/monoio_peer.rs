@@ -22,6 +22,7 @@ use monoio::task::JoinHandle;
 use monoio::{LegacyDriver, RuntimeBuilder};
 
 use super::peer::{ECHO_BUFFER, Peer, STREAM_BUFFER, Spawn};
+use super::smol_peer::own_of_smol;
 
 /// Something to do on a thread of the runtime.
 type Job = Box<dyn FnOnce() + Send>;
@@ -154,6 +155,8 @@ impl Spawn for Monoio {
         future::yield_now()
     }
 }
+
+own_of_smol!(Monoio);
 
 impl Peer for Monoio {
     const LACKS: &'static [&'static str] = &["spawn_outside", "http"];

@@ -14,10 +14,12 @@ pub(crate) mod http;
 pub(crate) mod limit;
 pub(crate) mod lineup;
 pub(crate) mod machine;
+pub(crate) mod messages;
 #[cfg(feature = "monoio")]
 pub(crate) mod monoio_peer;
 #[allow(dead_code, reason = "the benchmarks `scaling`, `shared_writes` and `instructions` use the rest")]
 pub(crate) mod options;
+pub(crate) mod own;
 #[allow(dead_code, reason = "the benchmark `mixed` uses the rest")]
 pub(crate) mod peer;
 pub(crate) mod report;

@@ -9,6 +9,8 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
+use super::own::Own;
+
 /// A running executor.
 pub(crate) trait Spawn: Copy + Send + Sync + 'static {
     /// The name in the table; the crate of that name gives the version.
@@ -36,8 +38,8 @@ pub(crate) trait Spawn: Copy + Send + Sync + 'static {
     fn yield_now() -> impl Future<Output = ()> + Send;
 }
 
-/// A running runtime.
-pub(crate) trait Peer: Spawn {
+/// A running runtime. (Its locks and channels: [`Own`].)
+pub(crate) trait Peer: Own {
     /// The names of the rows that this one cannot run.
     const LACKS: &'static [&'static str] = &[];
 

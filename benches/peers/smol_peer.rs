@@ -18,6 +18,61 @@ use super::futures_io_echo::echo;
 use super::http;
 use super::peer::{ECHO_BUFFER, Peer, STREAM_BUFFER, Spawn};
 
+/// Those that smol comes with, which monoio has none to set against.
+macro_rules! own_of_smol {
+    ($of:ty) => {
+        impl crate::peers::own::Own for $of {
+            type Lock = smol::lock::Mutex<usize>;
+            type Sender = async_channel::Sender<usize>;
+            type Receiver = async_channel::Receiver<usize>;
+            type OneSender = async_channel::Sender<usize>;
+            type OneReceiver = async_channel::Receiver<usize>;
+
+            fn lock() -> Self::Lock {
+                smol::lock::Mutex::new(0)
+            }
+
+            #[inline]
+            async fn count_up(lock: &Self::Lock) -> usize {
+                let mut value = lock.lock().await;
+                *value += 1;
+                *value - 1
+            }
+
+            fn channel(capacity: usize) -> (Self::Sender, Self::Receiver) {
+                async_channel::bounded(capacity)
+            }
+
+            #[inline]
+            async fn send(sender: &Self::Sender, value: usize) -> bool {
+                sender.send(value).await.is_ok()
+            }
+
+            #[inline]
+            async fn receive(receiver: &mut Self::Receiver) -> Option<usize> {
+                receiver.recv().await.ok()
+            }
+
+            #[inline]
+            fn oneshot() -> (Self::OneSender, Self::OneReceiver) {
+                async_channel::bounded(1)
+            }
+
+            #[inline]
+            fn send_one(sender: Self::OneSender, value: usize) -> bool {
+                sender.try_send(value).is_ok()
+            }
+
+            #[inline]
+            async fn receive_one(receiver: Self::OneReceiver) -> Option<usize> {
+                receiver.recv().await.ok()
+            }
+        }
+    };
+}
+#[cfg(feature = "monoio")]
+pub(crate) use own_of_smol;
+
 /// The started executor.
 #[derive(Clone, Copy)]
 pub(crate) struct Smol(&'static Executor<'static>);
@@ -74,6 +129,8 @@ impl Smol {
         Ok(echoed)
     }
 }
+
+own_of_smol!(Smol);
 
 impl Peer for Smol {
     fn start(workers: usize) -> io::Result<Self> {

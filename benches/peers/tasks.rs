@@ -51,7 +51,7 @@ impl Countdown {
     }
 }
 
-fn per_operation(elapsed: Duration, operations: usize) -> Outcome {
+pub(crate) fn per_operation(elapsed: Duration, operations: usize) -> Outcome {
     Ok(vec![elapsed.as_nanos() as f64 / operations as f64])
 }
 

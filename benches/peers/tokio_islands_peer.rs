@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 
 use super::http;
+use super::own::own_of_tokio;
 use super::peer::{ECHO_BUFFER, Peer, STREAM_BUFFER, Spawn};
 use super::tokio_peer::{Joined, Tokio, echo};
 
@@ -95,6 +96,8 @@ impl Spawn for TokioIslands {
         tokio::task::yield_now()
     }
 }
+
+own_of_tokio!([] TokioIslands);
 
 impl Peer for TokioIslands {
     fn start(workers: usize) -> io::Result<Self> {

@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use super::http;
+use super::own::own_of_tokio;
 use super::peer::{ECHO_BUFFER, Peer, STREAM_BUFFER, Spawn};
 
 /// Where a job goes that holds its thread for long: see [`Peer::hold`].
@@ -114,6 +115,8 @@ impl<const HOLD: u8> TokioThat<HOLD> {
         Ok(echoed)
     }
 }
+
+own_of_tokio!([const HOLD: u8] TokioThat<HOLD>);
 
 impl<const HOLD: u8> Peer for TokioThat<HOLD> {
     fn start(workers: usize) -> io::Result<Self> {

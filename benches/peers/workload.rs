@@ -8,9 +8,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::echo_client::Load;
 use super::limit::Limit;
+use super::own::Own;
 use super::peer::{Peer, Spawn};
 use super::row::{Better, Description, Metric, Outcome, Row};
-use super::{echo, limit, tasks, waiting};
+use super::{echo, limit, messages, tasks, waiting};
 
 pub(crate) mod counting;
 pub(crate) mod footprint;
@@ -109,6 +110,10 @@ pub(crate) enum Workload {
     YieldAlone,
     PingPong,
     ChannelPingPong,
+    OwnLock,
+    OwnChannel,
+    OwnPingPong,
+    OwnOneshot,
     TimeoutDropped,
     Sleeps,
     SpawnBlocking,
@@ -121,7 +126,7 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 18] = [
+    pub(crate) const ALL: [Workload; 22] = [
         Workload::SpawnDetached,
         Workload::SpawnAwait,
         Workload::SpawnOutside,
@@ -131,6 +136,10 @@ impl Workload {
         Workload::YieldAlone,
         Workload::PingPong,
         Workload::ChannelPingPong,
+        Workload::OwnLock,
+        Workload::OwnChannel,
+        Workload::OwnPingPong,
+        Workload::OwnOneshot,
         Workload::TimeoutDropped,
         Workload::Sleeps,
         Workload::SpawnBlocking,
@@ -142,8 +151,8 @@ impl Workload {
         Workload::Streams,
     ];
 
-    /// The workloads that only move tasks.
-    fn run_spawner<S: Spawn>(self, spawner: S, scale: &Scale) -> Option<Outcome> {
+    /// The workloads that only move tasks, and messages between them.
+    fn run_spawner<S: Own>(self, spawner: S, scale: &Scale) -> Option<Outcome> {
         let measure = match self {
             Workload::SpawnDetached => tasks::spawn_detached,
             Workload::SpawnAwait => tasks::spawn_await,
@@ -153,6 +162,10 @@ impl Workload {
             Workload::YieldAlone => tasks::yield_alone,
             Workload::PingPong => tasks::ping_pong,
             Workload::ChannelPingPong => tasks::channel_ping_pong,
+            Workload::OwnLock => messages::lock,
+            Workload::OwnChannel => messages::channel,
+            Workload::OwnPingPong => messages::ping_pong,
+            Workload::OwnOneshot => messages::oneshot,
             _ => return None,
         };
         Some(repeat(scale.sample, || measure(spawner, scale)))
@@ -233,6 +246,22 @@ impl Row for Workload {
             Workload::ChannelPingPong => {
                 ("ping_pong_channel", "there and back over async-channel, bounded to 1; 100 pairs at once", NS_PER_OP)
             }
+            Workload::OwnLock => {
+                ("own_lock", "lock and unlock the runtime's own lock, which nobody else wants", NS_PER_OP)
+            }
+            Workload::OwnChannel => {
+                ("own_channel", "the runtime's own channel with room for 100; one sends and one receives", NS_PER_OP)
+            }
+            Workload::OwnPingPong => (
+                "own_ping_pong",
+                "there and back over the runtime's own channel, bounded to 1; 100 pairs at once",
+                NS_PER_OP,
+            ),
+            Workload::OwnOneshot => (
+                "own_oneshot",
+                "a spawn that answers over the runtime's own channel for one value; 1,000 at once",
+                NS_PER_OP,
+            ),
             Workload::TimeoutDropped => ("timeout_dropped", "a 1 s timeout is armed, polled once, dropped", NS_PER_OP),
             Workload::Sleeps => {
                 ("sleeps", "1,000,000 tasks sleep for a random while up to 1 s (quick: 100,000, up to 0.25 s)", SLEPT)
