@@ -38,6 +38,7 @@ pub(crate) mod seat;
 pub(crate) mod signals;
 pub(crate) mod sleep;
 pub(crate) mod standstill;
+pub(crate) mod thread_cpu;
 pub(crate) mod thread_waker;
 pub(crate) mod worker;
 
@@ -73,6 +74,7 @@ use seat::Seats;
 use signals::Signals;
 use sleep::Sleep;
 use standstill::Standstill;
+use thread_cpu::ThreadCpu;
 
 /// The stealing end of a loop's deque.
 pub(crate) type TaskStealer = <DefaultDeque<Runnable> as Deque<Runnable>>::Stealer;
@@ -192,6 +194,8 @@ pub(crate) struct LoopShared {
     pub(crate) signals: CachePadded<Signals>,
     /// Polls and turns the owner has made. Written by the owner alone, read by the monitor.
     pub(crate) progress: CachePadded<worker::Progress>,
+    /// The thread in the seat, for the kernel. Written by that thread, read by the monitor.
+    pub(crate) cpu: ThreadCpu,
     /// A stalled loop that this one was asked to help. Written by the monitor and by who lends a loop, taken by the owner.
     rescue: Rescue,
     /// Which loop attends this one while it is stalled. Written by that loop's owner, read by it and the monitor.
@@ -649,6 +653,7 @@ impl LoopShared {
             parker: CachePadded::new(Parker::new()),
             signals: CachePadded::new(Signals::new()),
             progress: CachePadded::new(worker::Progress::new()),
+            cpu: ThreadCpu::new(),
             rescue: Rescue::new(),
             attendance: Attendance::new(),
             is_occupied: AtomicBool::new(false),

@@ -59,9 +59,7 @@ impl Worker {
     /// When it is complete one more iteration follows: what the future has queued in its last poll runs before the run ends.
     pub(crate) fn run_iterations(&self, mut main: impl FnMut() -> bool) -> Exit {
         let _restore = current::drive(self);
-        if self.shared().is_watched() {
-            self.shared().monitor.stir();
-        }
+        self.step_before_the_monitor();
         let mut is_complete = false;
         loop {
             let was_complete = is_complete;

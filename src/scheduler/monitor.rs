@@ -16,7 +16,8 @@
 //!
 //! - when every loop that runs is stalled and none sleeps, it asks the workers' reactors and timers itself who is to be woken, and if work
 //!   waits then it starts a *spare worker*: one more loop, which takes over what it finds and is sent home after [`SPARE_IDLE_TICKS`] without a
-//!   poll. Sockets, timers and tasks that are made on a spare worker belong to the loop of a worker, for a spare is not there to stay.
+//!   poll, or at which some worker was not held: under load it would never be without. Sockets, timers and tasks that are made on a spare worker belong to the loop of a worker, for a spare is not there to stay. It does
+//!   neither while all those loops merely wait for a CPU (`thread_cpu`): a spare worker would be one more that waits.
 //!
 //! When it has seen nobody run for [`QUIET_TICKS`] ticks it sleeps for good, and the first worker to
 //! wake rouses it ([`Monitor::stir`]): the few extra ticks keep a lightly loaded server from paying for that with each request. Its thread
@@ -157,11 +158,14 @@ fn is_active(shared: &Shared) -> bool {
     (shared.is_watched() && shared.in_use().iter().any(|each| needs_eyes(each))) || shared.blocking.needs_attention()
 }
 
-/// Ticks without a poll after which a spare worker is sent home.
+/// Ticks without a poll after which a spare worker is sent home; and ticks at which some worker was not held, after which all are.
 const SPARE_IDLE_TICKS: u32 = 50;
 
 /// Ticks in one poll after which others may take what lies in the loop's `yielded` queue.
 const STUCK_TICKS: u32 = 20;
+
+/// Of so many stalled loops, at most, the kernel is asked in one look whether they wait for a CPU: it takes up to 10 us for each.
+const THREADS_ASKED_MAX: usize = 16;
 
 /// Most slow polls reported in one second.
 const REPORTS_MAX: u32 = 8;
@@ -183,6 +187,8 @@ pub(super) struct Watch {
     suppressed: u64,
     /// The place in the list of loops at which the last look began.
     first: usize,
+    /// Ticks in a row at which there was a spare worker, and some worker was not held.
+    spared_ticks: u32,
     /// In this look: the loops that slept and were sent to help, those that are stalled and got no sleeper's help, and those that run and are not
     /// stalled. Kept to reuse their memory.
     sent: Vec<usize>,
@@ -197,8 +203,9 @@ pub(super) struct Watch {
 struct Seen {
     /// Polls begun and turns made.
     progress: (usize, usize),
-    /// When it was first seen at this point.
+    /// When it was first seen at this point, and what its thread had had of a CPU then, if spare workers may come and that is known.
     since: Instant,
+    cpu: Option<Duration>,
     is_reported: bool,
     /// Ticks in a row without a new poll.
     idle_ticks: u32,
@@ -213,6 +220,7 @@ impl Watch {
             reports: (Instant::now(), 0),
             suppressed: 0,
             first: 0,
+            spared_ticks: 0,
             sent: Vec::new(),
             helpless: Vec::new(),
             busy: Vec::new(),
@@ -226,7 +234,8 @@ impl Watch {
         if shared.is_watched() {
             let now = Instant::now();
             let is_first = self.seen.is_empty();
-            let unseen = Seen { progress: (0, 0), since: now, is_reported: false, idle_ticks: 0, stalled_ticks: 0 };
+            let unseen =
+                Seen { progress: (0, 0), since: now, cpu: None, is_reported: false, idle_ticks: 0, stalled_ticks: 0 };
             self.seen.resize(shared.workers().len() + shared.spares().len(), unseen);
             let (mut running, mut stalled) = (0, 0);
             let in_use = shared.in_use();
@@ -239,13 +248,18 @@ impl Watch {
                     self.busy.push(each.index);
                 }
             }
-            self.find_help(shared, now);
             // A sleeper that was just sent is on its way: if it does not get a CPU it counts as stalled at the next look.
             let has_helper = !self.sent.is_empty() || shared.sleep.has_idle();
             self.sent.clear();
-            if stalled > 0 && stalled == running && !has_helper {
-                wants_spare = self.take_over(shared, now);
+            let are_all_stalled = stalled > 0 && stalled == running && !has_helper;
+            if are_all_stalled && self.wait_for_cpus(shared) {
+                // Whoever were to help would take one of the CPUs that they wait for.
+                self.helpless.clear();
+            } else {
+                self.find_help(shared, now);
+                wants_spare = are_all_stalled && self.take_over(shared, now);
             }
+            self.retire_spares(shared);
         }
         if shared.blocking.needs_attention() {
             shared.blocking.grow_if_stalled(Instant::now());
@@ -259,7 +273,8 @@ impl Watch {
         let before = self.seen[each.index];
         let has_polled = progress.0 != before.progress.0;
         if progress != before.progress || is_first {
-            self.seen[each.index] = Seen { progress, since: now, is_reported: false, ..before };
+            let cpu = if shared.spares().is_empty() { None } else { each.cpu.used() };
+            self.seen[each.index] = Seen { progress, since: now, cpu, is_reported: false, ..before };
         }
         self.seen[each.index].idle_ticks = if has_polled { 0 } else { before.idle_ticks + 1 };
         if !is_running(each, shared) || self.sent.contains(&each.index) {
@@ -308,6 +323,36 @@ impl Watch {
         let ticks = &mut self.seen[each.index].stalled_ticks;
         *ticks = if is_stalled { *ticks + 1 } else { 0 };
         each.set_stuck(*ticks >= STUCK_TICKS);
+    }
+
+    /// Every loop that runs is stalled: whether that is for want of CPUs alone, and no poll is long.
+    fn wait_for_cpus(&self, shared: &Shared) -> bool {
+        let in_use = shared.in_use();
+        let running = in_use[self.first..].iter().chain(&in_use[..self.first]).filter(|each| is_running(each, shared));
+        let mut asked = running.take(THREADS_ASKED_MAX);
+        asked.all(|each| self.waits_for_cpu(each))
+    }
+
+    /// A loop that is stalled: whether its thread waits for a CPU, and its poll is not long as far as one can see.
+    fn waits_for_cpu(&self, each: &LoopShared) -> bool {
+        !each.is_lent() && each.cpu.waits_since(self.seen[each.index].cpu)
+    }
+
+    /// Sends the spare workers home when some worker has been free, at each look for a while, to do what they do.
+    fn retire_spares(&mut self, shared: &Shared) {
+        if !shared.spares().iter().any(|spare| spare.is_occupied()) {
+            self.spared_ticks = 0;
+            return;
+        }
+        let is_held = |each: &LoopShared| self.seen[each.index].stalled_ticks > 0 && !self.waits_for_cpu(each);
+        let are_held = shared.workers().iter().filter(|each| each.is_occupied()).all(|each| is_held(each));
+        self.spared_ticks = if are_held { 0 } else { self.spared_ticks + 1 };
+        if self.spared_ticks >= SPARE_IDLE_TICKS {
+            self.spared_ticks = 0;
+            for spare in shared.spares().iter().filter(|spare| spare.is_occupied()) {
+                spare.signal(signal::LEAVE);
+            }
+        }
     }
 
     /// Divides the stalled loops that no sleeper could be sent to among those that run, or serves them from here.

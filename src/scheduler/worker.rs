@@ -240,9 +240,7 @@ impl Worker {
     /// THE loop. `on_signals` hears what other threads left for this one, and ends the loop by answering.
     pub(crate) fn run<R>(&self, mut on_signals: impl FnMut(u32) -> Option<R>) -> R {
         let _restore = current::drive(self);
-        if self.shared.is_watched() {
-            self.shared.monitor.stir();
-        }
+        self.step_before_the_monitor();
         loop {
             let signals = self.home.signals.take();
             if signals != 0 {
@@ -260,6 +258,14 @@ impl Worker {
                 Some(runnable) => self.run_task(runnable),
                 None => self.search_or_sleep(),
             }
+        }
+    }
+
+    /// This thread begins to run: from now on the monitor watches it.
+    pub(super) fn step_before_the_monitor(&self) {
+        if self.shared.is_watched() {
+            self.home.cpu.sit_down();
+            self.shared.monitor.stir();
         }
     }
 
@@ -997,10 +1003,20 @@ impl Worker {
     /// This thread no longer runs the loop, for now or for good: what any loop may run is left to the peers.
     pub(crate) fn rest(&self) {
         self.lay_open();
+        if self.is_spare() {
+            self.hand_over();
+        }
         self.home.set_occupied(false);
         // The inbox too: who filled it may have told this thread alone, which leaves with the notice.
         if self.home.has_stealable() {
             self.shared.publish();
+        }
+    }
+
+    /// A spare worker that goes home in the midst of work gives it to the workers: one that always has some of its own would never look here.
+    fn hand_over(&self) {
+        while let Some(runnable) = self.deque().pop() {
+            self.shared.push_from_outside(self.shared.pick_loop().index, runnable);
         }
     }
 

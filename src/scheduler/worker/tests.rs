@@ -519,6 +519,69 @@ fn a_spare_worker_leaves_what_yielded_to_the_workers_until_they_are_away() {
     stalls.end();
 }
 
+/// Under load a spare worker always finds something, and would be one more thread for the same CPUs for as long as that lasts.
+#[test]
+fn a_spare_worker_goes_home_when_a_worker_has_long_been_free_and_leaves_its_work_to_the_workers() {
+    let mut stalls = Stalls::new(2, 1, 2);
+    stalls.watch.look(&stalls.shared);
+    let shared = stalls.shared.clone();
+    let spare_loop = shared.admit_spare().unwrap();
+    let spare = Worker::new(shared.clone(), shared.seats.take(spare_loop.index).unwrap());
+    let progress = |worker: &Worker| {
+        worker.home.progress.end_poll();
+        worker.home.progress.begin_poll(MAIN_FUTURE);
+    };
+    // It is wanted for as long as both are held.
+    for _ in 0..200 {
+        progress(&spare);
+        stalls.watch.look(&shared);
+    }
+    assert!(!spare_loop.signals.has(signal::LEAVE));
+    let ticks = (1..1_000).find(|_| {
+        progress(&spare);
+        progress(&stalls.workers[1]);
+        stalls.watch.look(&shared);
+        spare_loop.signals.has(signal::LEAVE)
+    });
+    assert!(
+        ticks.is_some_and(|ticks| ticks > 10),
+        "not at once, for it may be wanted again soon, but in time: {ticks:?}"
+    );
+    spare.home.progress.end_poll();
+    runnables(&spare, 2).into_iter().for_each(|runnable| spare.deque().push(runnable));
+    drop(spare);
+    assert!(spare_loop.stealer.is_empty(), "a worker that never runs dry would not look there");
+    assert!(shared.workers().iter().all(|each| !each.inbox.is_empty()));
+    stalls.end();
+}
+
+/// Two workers and a client on two CPUs: now one and now the other waited for a CPU, was taken for stalled, and got a spare worker to wait beside it.
+#[cfg(all(target_os = "linux", not(miri)))]
+#[test]
+fn a_loop_that_waits_for_a_cpu_wants_no_spare_worker_and_a_long_poll_does() {
+    // This thread plays the one that got hardly any CPU. If it got more than that in between, it has shown nothing, and tries again.
+    let has_shown = (0..1000).any(|_| {
+        let mut stalls = Stalls::new(1, 1, 1);
+        let shared = stalls.shared.clone();
+        drop(shared.spawn_from_outside(async {}, Spawn::at(Location::caller())));
+        let LoopShared { cpu, progress, .. } = &**shared.at(0);
+        cpu.sit_down();
+        progress.begin_poll(MAIN_FUTURE);
+        let before = cpu.used();
+        stalls.watch.look(&shared);
+        let wants_spare = stalls.watch.look(&shared).wants_spare;
+        let has_shown = cpu.waits_since(before);
+        assert!(!has_shown || !wants_spare);
+        // The look took its reading later than this.
+        let later = cpu.used();
+        while cpu.waits_since(later) {}
+        assert!(stalls.watch.look(&shared).wants_spare, "a long poll");
+        stalls.end();
+        has_shown
+    });
+    assert!(has_shown);
+}
+
 /// Counts its wakes.
 struct Told(AtomicUsize);
 
