@@ -16,7 +16,7 @@
 //!
 //! - when every loop that runs is stalled and none sleeps, it asks the workers' reactors and timers itself who is to be woken, and if work
 //!   waits then it starts a *spare worker*: one more loop, which takes over what it finds and is sent home after [`SPARE_IDLE_TICKS`] without a
-//!   poll, or at which some worker was not held: under load it would never be without. Sockets, timers and tasks that are made on a spare worker belong to the loop of a worker, for a spare is not there to stay. It does
+//!   poll, or at which nobody was in a long one: under load it would never be without. Sockets, timers and tasks that are made on a spare worker belong to the loop of a worker, for a spare is not there to stay. It does
 //!   neither while all those loops merely wait for a CPU (`thread_cpu`): a spare worker would be one more that waits.
 //!
 //! When it has seen nobody run for [`QUIET_TICKS`] ticks it sleeps for good, and the first worker to
@@ -158,7 +158,7 @@ fn is_active(shared: &Shared) -> bool {
     (shared.is_watched() && shared.in_use().iter().any(|each| needs_eyes(each))) || shared.blocking.needs_attention()
 }
 
-/// Ticks without a poll after which a spare worker is sent home; and ticks at which some worker was not held, after which all are.
+/// Ticks without a poll after which a spare worker is sent home; and ticks without a long poll of anybody's, after which all are.
 const SPARE_IDLE_TICKS: u32 = 50;
 
 /// Ticks in one poll after which others may take what lies in the loop's `yielded` queue.
@@ -187,8 +187,8 @@ pub(super) struct Watch {
     suppressed: u64,
     /// The place in the list of loops at which the last look began.
     first: usize,
-    /// Ticks in a row at which there was a spare worker, and some worker was not held.
-    spared_ticks: u32,
+    /// Ticks in a row at which there was a spare worker, and no poll was long.
+    short_ticks: u32,
     /// In this look: the loops that slept and were sent to help, those that are stalled and got no sleeper's help, and those that run and are not
     /// stalled. Kept to reuse their memory.
     sent: Vec<usize>,
@@ -220,7 +220,7 @@ impl Watch {
             reports: (Instant::now(), 0),
             suppressed: 0,
             first: 0,
-            spared_ticks: 0,
+            short_ticks: 0,
             sent: Vec::new(),
             helpless: Vec::new(),
             busy: Vec::new(),
@@ -338,17 +338,17 @@ impl Watch {
         !each.is_lent() && each.cpu.waits_since(self.seen[each.index].cpu)
     }
 
-    /// Sends the spare workers home when some worker has been free, at each look for a while, to do what they do.
+    /// Sends the spare workers home when no poll of anybody's has been long for a while.
     fn retire_spares(&mut self, shared: &Shared) {
         if !shared.spares().iter().any(|spare| spare.is_occupied()) {
-            self.spared_ticks = 0;
+            self.short_ticks = 0;
             return;
         }
-        let is_held = |each: &LoopShared| self.seen[each.index].stalled_ticks > 0 && !self.waits_for_cpu(each);
-        let are_held = shared.workers().iter().filter(|each| each.is_occupied()).all(|each| is_held(each));
-        self.spared_ticks = if are_held { 0 } else { self.spared_ticks + 1 };
-        if self.spared_ticks >= SPARE_IDLE_TICKS {
-            self.spared_ticks = 0;
+        let is_long = |each: &LoopShared| self.seen[each.index].stalled_ticks > 0 && !self.waits_for_cpu(each);
+        let is_any_long = shared.in_use().iter().any(|each| is_running(each, shared) && is_long(each));
+        self.short_ticks = if is_any_long { 0 } else { self.short_ticks + 1 };
+        if self.short_ticks >= SPARE_IDLE_TICKS {
+            self.short_ticks = 0;
             for spare in shared.spares().iter().filter(|spare| spare.is_occupied()) {
                 spare.signal(signal::LEAVE);
             }
