@@ -73,7 +73,7 @@ impl Builder {
     }
 
     /// Most spare workers at a time: threads that start when every worker is held by a long poll while work waits, take it over, and end when
-    /// they have been idle for some fifty milliseconds. 0 switches them off. A runtime of one worker has none unless asked for: it is
+    /// they have been idle, or no poll was long, for some fifty milliseconds. 0 switches them off. A runtime of one worker has none unless asked for: it is
     /// single-threaded.
     ///
     /// Default: four times the workers.

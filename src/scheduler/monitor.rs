@@ -164,7 +164,7 @@ const SPARE_IDLE_TICKS: u32 = 50;
 /// Ticks in one poll after which others may take what lies in the loop's `yielded` queue.
 const STUCK_TICKS: u32 = 20;
 
-/// Of so many stalled loops, at most, the kernel is asked in one look whether they wait for a CPU: it takes up to 10 us for each.
+/// Before a spare worker is started, the kernel is asked of so many stalled loops, at most, whether they wait for a CPU: it takes up to 10 us for each.
 const THREADS_ASKED_MAX: usize = 16;
 
 /// Most slow polls reported in one second.
@@ -276,7 +276,7 @@ impl Watch {
             let cpu = if shared.spares().is_empty() { None } else { each.cpu.used() };
             self.seen[each.index] = Seen { progress, since: now, cpu, is_reported: false, ..before };
         }
-        self.seen[each.index].idle_ticks = if has_polled { 0 } else { before.idle_ticks + 1 };
+        self.seen[each.index].idle_ticks = if has_polled { 0 } else { before.idle_ticks.saturating_add(1) };
         if !is_running(each, shared) || self.sent.contains(&each.index) {
             let is_spare = each.index >= shared.settings.workers;
             if is_spare && each.is_occupied() && self.seen[each.index].idle_ticks >= SPARE_IDLE_TICKS {
@@ -321,7 +321,7 @@ impl Watch {
 
     fn count_stall(&mut self, each: &LoopShared, is_stalled: bool) {
         let ticks = &mut self.seen[each.index].stalled_ticks;
-        *ticks = if is_stalled { *ticks + 1 } else { 0 };
+        *ticks = if is_stalled { ticks.saturating_add(1) } else { 0 };
         each.set_stuck(*ticks >= STUCK_TICKS);
     }
 

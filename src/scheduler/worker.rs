@@ -1,7 +1,7 @@
 //! The loop of one thread: run what is runnable, serve the reactor and the timers, steal, sleep.
 //!
 //! ```text
-//!   signals? ─► next task: run-next slot ─► deque ─► pinned queue ─► inboxes ─► steal from a peer
+//!   signals? ─► next task: run-next slot ─► deque ─► yielded ─► pinned queue ─► inboxes ─► steal
 //!      ▲            │ found                                               │ nothing anywhere
 //!      │            ▼                                                     ▼
 //!      └──── poll it once ◄──── every ~100 us: turn the reactor, fire due timers ◄──── sleep in the reactor or on the futex
@@ -517,12 +517,13 @@ impl Worker {
     }
 
     /// Whether the poll that has just ended was a long one. The clock is read only where polls are long by the mean: there it is read before each one,
-    /// too (`check`).
+    /// too (`check`). Not in the runtime of an event loop, whose iterations make no checks, and are an order of their own.
     #[inline]
     fn has_polled_long(&self) -> bool {
         self.poll_time.get() >= LONG_POLL.as_nanos() as u64
             && self.last_check.get().1.elapsed() >= LONG_POLL
             && !self.home.clock.is_virtual()
+            && self.shared.owner.get().is_none()
     }
 
     /// The task lets all others go first: of this loop or, on a spare worker, of a worker's.
@@ -895,7 +896,8 @@ impl Worker {
             self.until_next_deadline()
         };
         let (last_tick, last_time) = self.last_check.get();
-        let polls = self.tick.get().wrapping_sub(last_tick).wrapping_sub(1);
+        // The last of these ticks found nothing. There may be none since the check: then there is nothing to learn.
+        let polls = self.tick.get().wrapping_sub(last_tick).saturating_sub(1);
         if polls > 0 {
             self.learn_poll_time(polls, last_time.elapsed());
         }

@@ -238,6 +238,20 @@ fn a_thread_that_leaves_drops_its_own_callbacks_and_leaves_the_others() {
     end(&shared, Some(worker));
 }
 
+/// The number of polls was one too few then, so the mean of four thousand million polls was learnt at each sleep: none of them took any time.
+#[test]
+fn a_sleep_right_after_a_check_teaches_nothing_of_polls() {
+    let (shared, worker) = ring();
+    worker.poll_time.set(1_000_000);
+    worker.last_check.set((worker.tick.get(), Instant::now()));
+    shared.at(0).signal(signal::MAIN);
+    shared.sleep.announce(0);
+    assert!(shared.sleep.claim(0) && !shared.at(0).parker.notify(Notice::Work));
+    assert_eq!(worker.park(), Some(Notice::Work));
+    assert_eq!(worker.poll_time.get(), 1_000_000);
+    end(&shared, Some(worker));
+}
+
 // ---- tasks that yield after a long poll ------------------------------------------------------------------------------------------------
 
 /// `count` tasks that are in no queue.
