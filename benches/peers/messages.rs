@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::own::Own;
 use super::row::Outcome;
-use super::tasks::{Countdown, per_operation};
+use super::tasks::{Countdown, EXCHANGES, per_operation, play};
 use super::workload::Scale;
 
 /// How often one run locks, and sends; and how many values a channel has room for.
@@ -51,10 +51,6 @@ pub(crate) fn channel<S: Own>(spawner: S, _: &Scale) -> Outcome {
     })
 }
 
-/// How many pairs play ping-pong at once, and how many exchanges each pair does.
-const PAIRS: usize = 100;
-const EXCHANGES: usize = 1_000;
-
 /// One side; the other ends when this one is dropped.
 async fn player<S: Own>(spawner: S, countdown: &'static Countdown) {
     let (ping, mut pinged) = S::channel(1);
@@ -72,17 +68,7 @@ async fn player<S: Own>(spawner: S, countdown: &'static Countdown) {
 }
 
 pub(crate) fn ping_pong<S: Own>(spawner: S, _: &Scale) -> Outcome {
-    spawner.run(async move {
-        let (countdown, all_ran) = Countdown::start(PAIRS);
-        let start = Instant::now();
-        for _ in 0..PAIRS {
-            S::detach(spawner.spawn(player(spawner, countdown)));
-        }
-        all_ran.await.map_err(|_| "the tasks were dropped")?;
-        let elapsed = start.elapsed();
-        countdown.verify()?;
-        per_operation(elapsed, PAIRS * EXCHANGES)
-    })
+    play(spawner, player)
 }
 
 /// How many tasks at once give their output to their spawner over a channel for one value.

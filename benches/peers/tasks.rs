@@ -242,7 +242,7 @@ pub(crate) fn skynet<S: Spawn>(spawner: S, scale: &Scale) -> Outcome {
 
 /// How many pairs play ping-pong over channels at once, and how many exchanges each pair does.
 const PAIRS: usize = 100;
-const EXCHANGES: usize = 1_000;
+pub(crate) const EXCHANGES: usize = 1_000;
 
 /// One side that sends numbers, and checks that each comes back plus one. The other side ends when this one is dropped.
 async fn player<S: Spawn>(spawner: S, countdown: &'static Countdown) {
@@ -261,7 +261,12 @@ async fn player<S: Spawn>(spawner: S, countdown: &'static Countdown) {
     countdown.arrive();
 }
 
-pub(crate) fn channel_ping_pong<S: Spawn>(spawner: S, _: &Scale) -> Outcome {
+/// Pairs at play: `player` is one side, which brings the other.
+pub(crate) fn play<S, F>(spawner: S, player: fn(S, &'static Countdown) -> F) -> Outcome
+where
+    S: Spawn,
+    F: Future<Output = ()> + Send + 'static,
+{
     spawner.run(async move {
         let (countdown, all_ran) = Countdown::start(PAIRS);
         let start = Instant::now();
@@ -273,4 +278,8 @@ pub(crate) fn channel_ping_pong<S: Spawn>(spawner: S, _: &Scale) -> Outcome {
         countdown.verify()?;
         per_operation(elapsed, PAIRS * EXCHANGES)
     })
+}
+
+pub(crate) fn channel_ping_pong<S: Spawn>(spawner: S, _: &Scale) -> Outcome {
+    play(spawner, player)
 }
