@@ -7,6 +7,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -34,21 +35,23 @@ pub(crate) struct Load {
     pub(crate) active: usize,
     /// How long it measures, after a warm-up of a quarter of this.
     pub(crate) window_ms: u64,
+    /// How long it rests, all connections together, between an answer and the next message; 0: not at all.
+    pub(crate) rest_us: u64,
     /// The messages are requests of HTTP/1.1 with a text in the path, and the answers have it for their body.
     pub(crate) is_http: bool,
 }
 
 impl Load {
-    pub(crate) fn arguments(&self) -> [String; 4] {
-        [self.connections as u64, self.active as u64, self.window_ms, u64::from(self.is_http)]
+    pub(crate) fn arguments(&self) -> [String; 5] {
+        [self.connections as u64, self.active as u64, self.window_ms, self.rest_us, u64::from(self.is_http)]
             .map(|number| number.to_string())
     }
 
     fn parse(arguments: &[String]) -> Option<Load> {
         let numbers: Vec<u64> = arguments.iter().map(|text| text.parse()).collect::<Result<_, _>>().ok()?;
-        let [connections, active, window_ms, is_http] = numbers[..] else { return None };
-        let load =
-            Load { connections: connections as usize, active: active as usize, window_ms, is_http: is_http == 1 };
+        let [connections, active, window_ms, rest_us, is_http] = numbers[..] else { return None };
+        let (connections, active) = (connections as usize, active as usize);
+        let load = Load { connections, active, window_ms, rest_us, is_http: is_http == 1 };
         (0 < load.active && load.active <= load.connections).then_some(load)
     }
 }
@@ -76,7 +79,7 @@ impl Report {
 
 /// The client's `main`; `arguments` are those after [`ARGUMENT`].
 pub(crate) fn main(arguments: &[String]) -> io::Result<()> {
-    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "expected: ADDRESS and four numbers");
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "expected: ADDRESS and five numbers");
     let (address, load) = arguments.split_first().ok_or_else(invalid)?;
     let address = address.parse().map_err(|_| invalid())?;
     let report = run(address, Load::parse(load).ok_or_else(invalid)?)?;
@@ -168,6 +171,7 @@ struct Session {
     latencies_ns: Vec<u64>,
     measure_from: Instant,
     measure_until: Instant,
+    rest: Duration,
     has_begun: bool,
     has_ended: bool,
 }
@@ -198,7 +202,12 @@ impl Session {
         if now >= self.measure_until {
             return Ok(true);
         }
-        client.send(self.requests, now)?;
+        if self.rest.is_zero() {
+            client.send(self.requests, now)?;
+        } else {
+            thread::sleep(self.rest);
+            client.send(self.requests, Instant::now())?;
+        }
         self.requests += 1;
         Ok(false)
     }
@@ -221,6 +230,7 @@ fn run(address: SocketAddr, load: Load) -> io::Result<Report> {
         latencies_ns: Vec::with_capacity(1 << 20),
         measure_from,
         measure_until: measure_from + window,
+        rest: Duration::from_micros(load.rest_us),
         has_begun: false,
         has_ended: false,
     };

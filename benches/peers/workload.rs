@@ -80,6 +80,14 @@ const SERVED: &[Metric] = &[
     Metric { label: "server switches", unit: "per request", better: Better::Lower },
 ];
 
+/// Of a server that mostly rests: the client decides how many requests there are.
+const SPARSE: &[Metric] = &[
+    Metric { label: "server CPU", unit: "us/request", better: Better::Lower },
+    Metric { label: "latency p50", unit: "us", better: Better::Lower },
+    Metric { label: "latency p99", unit: "us", better: Better::Lower },
+    Metric { label: "server switches", unit: "per request", better: Better::Lower },
+];
+
 const STREAMED: &[Metric] = &[
     Metric { label: "throughput", unit: "MiB/s", better: Better::Higher },
     Metric { label: "server CPU", unit: "us/MiB", better: Better::Lower },
@@ -121,12 +129,13 @@ pub(crate) enum Workload {
     IdleMemory,
     TcpEcho,
     TcpEchoIdle,
+    TcpEchoSparse,
     Http,
     Streams,
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 22] = [
+    pub(crate) const ALL: [Workload; 23] = [
         Workload::SpawnDetached,
         Workload::SpawnAwait,
         Workload::SpawnOutside,
@@ -147,6 +156,7 @@ impl Workload {
         Workload::IdleMemory,
         Workload::TcpEcho,
         Workload::TcpEchoIdle,
+        Workload::TcpEchoSparse,
         Workload::Http,
         Workload::Streams,
     ];
@@ -173,11 +183,17 @@ impl Workload {
 
     /// What the client of a server does.
     fn load(self, scale: &Scale) -> Load {
-        let window_ms = scale.window_ms;
+        let load = Load {
+            connections: 64,
+            active: 64,
+            window_ms: scale.window_ms,
+            rest_us: 0,
+            is_http: self == Workload::Http,
+        };
         match self {
-            Workload::TcpEchoIdle => Load { connections: 5_000, active: 100, window_ms, is_http: false },
-            Workload::Http => Load { connections: 64, active: 64, window_ms, is_http: true },
-            _ => Load { connections: 64, active: 64, window_ms, is_http: false },
+            Workload::TcpEchoIdle => Load { connections: 5_000, active: 100, ..load },
+            Workload::TcpEchoSparse => Load { connections: 1, active: 1, rest_us: 5_000, ..load },
+            _ => load,
         }
     }
 
@@ -200,6 +216,13 @@ fn repeat(sample: Duration, run: impl Fn() -> Outcome) -> Outcome {
     }
     figures.iter_mut().for_each(|sum| *sum /= runs);
     Ok(figures)
+}
+
+/// The figures of [`SERVED`] as those of [`SPARSE`].
+fn sparse(served: Outcome) -> Outcome {
+    let served = served?;
+    let [_, p50, p99, cpu, switches] = served[..] else { return Err("not the figures of a server".into()) };
+    Ok(vec![cpu, p50, p99, switches])
 }
 
 /// Raises the limit on open files as far as this process may; returns what it may have now.
@@ -281,6 +304,7 @@ impl Row for Workload {
             Workload::TcpEchoIdle => {
                 ("tcp_echo_5000", "the same with 5,000 connections, of which 100 are active", SERVED)
             }
+            Workload::TcpEchoSparse => ("tcp_echo_sparse", "one connection, a message 5 ms after each answer", SPARSE),
             Workload::Http => ("http", "HTTP/1.1 by hyper, 64 connections kept alive", SERVED),
             Workload::Streams => ("streams", "8 connections, blocks of 1 MiB there and back", STREAMED),
         };
@@ -298,6 +322,9 @@ impl Row for Workload {
             Workload::IdleMemory => idle::measure(P::NAME, scale.workers, scale.idle_tasks),
             Workload::TcpEcho | Workload::TcpEchoIdle => {
                 echo::measure(load, |listener, count| peer.run(peer.serve_echo(listener, count)))
+            }
+            Workload::TcpEchoSparse => {
+                sparse(echo::measure(load, |listener, count| peer.run(peer.serve_echo(listener, count))))
             }
             Workload::Http => echo::measure(load, |listener, count| peer.run(peer.serve_http(listener, count))),
             Workload::Streams => {
@@ -318,6 +345,9 @@ impl Row for Workload {
             Workload::IdleMemory => Some(idle::measure(Limit::NAME, scale.workers, scale.idle_tasks)),
             Workload::TcpEcho | Workload::TcpEchoIdle => {
                 Some(echo::measure(load, |listener, count| limit::serve_echo(&listener, count)))
+            }
+            Workload::TcpEchoSparse => {
+                Some(sparse(echo::measure(load, |listener, count| limit::serve_echo(&listener, count))))
             }
             Workload::Http => Some(echo::measure(load, |listener, count| limit::serve_http(&listener, count))),
             Workload::Streams => {
