@@ -12,7 +12,8 @@
 //! 3. "would block": clear the readiness, if the tick is unchanged (R2); register, if that has not happened; wait, and start again.
 //!
 //! Two families: the `poll_` methods keep one waker per direction, the last caller's, which is what `poll_read` can offer; the futures keep a
-//! place each and may wait by the hundred. Both take a unit of the cooperative budget for every operation that completes.
+//! place each and may wait by the hundred. Both take a unit of the cooperative budget for every operation that completes, and transfers more of them for
+//! many bytes.
 //!
 //! # Edge-triggered transfers
 //!
@@ -28,7 +29,7 @@ use std::ops::BitOr;
 use std::os::fd::AsRawFd;
 use std::task::{Context, Poll, ready};
 
-use crate::coop::poll_proceed;
+use crate::coop::{self, poll_proceed};
 use crate::loom::{Arc, Mutex, OnceLock};
 pub(crate) use crate::reactor::readiness::Direction;
 use crate::reactor::readiness::{Readiness, ReadyEvent};
@@ -193,6 +194,7 @@ impl<S: AsRawFd> IoSource<S> {
         self.poll_attempt(cx, direction, |io, event| {
             let moved = op(io)?;
             self.note_moved(event, direction, moved, wanted);
+            coop::charge_for(moved);
             Ok(moved)
         })
     }

@@ -99,6 +99,21 @@ fn would_block_clears_and_the_next_edge_brings_it_back() {
 }
 
 #[test]
+fn a_poll_that_moves_many_bytes_ends_sooner() {
+    let reactor = reactor();
+    let (source, _b) = registered(&reactor, None);
+    turn(&reactor);
+    let transfers = |bytes: usize| {
+        crate::coop::with_budget(|| {
+            let transfer = || source.poll_transfer(&mut cx(), Direction::Write, bytes, |_| Ok(bytes));
+            std::iter::repeat_with(transfer).take_while(Poll::is_ready).count()
+        })
+    };
+    assert_eq!(transfers(64), 128);
+    assert!(transfers(64 << 10) < 128 / 8);
+}
+
+#[test]
 fn a_short_transfer_saves_the_call_that_would_block() {
     let reactor = reactor();
     let (source, mut b) = registered(&reactor, None);
