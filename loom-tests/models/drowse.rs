@@ -3,7 +3,7 @@
 //! The monitor of a model has no ticks: it looks, falls asleep or goes on, and ends when it has seen what it is to see. A monitor that sleeps
 //! through something is a thread that waits for ever, which loom reports as a deadlock.
 
-use super::Drowse;
+use super::{ASLEEP, Drowse, RESTING};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Arc, StartLine, check};
 
@@ -25,19 +25,31 @@ impl Watch {
         self.drowse.stir()
     }
 
+    /// A job is queued, and the monitor is told. Whether that roused it.
+    fn queue(&self) -> bool {
+        // Ordering: Relaxed, as in `begin`.
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.drowse.hurry()
+    }
+
     fn active(&self) -> usize {
-        // Ordering: Relaxed: ordered by the fence in `fall_asleep`, or not at all.
+        // Ordering: Relaxed: ordered by the fence in `withdraw`, or not at all.
         self.active.load(Ordering::Relaxed)
     }
 
     /// The monitor: watches until it has seen `count`. `false`: it was stopped before that.
     fn run(&self, count: usize) -> bool {
+        self.withdraw_until(count, |_| ASLEEP)
+    }
+
+    /// As [`run`](Watch::run), to the depth that `depth` says after so much was seen. A rest is never over by itself here.
+    fn withdraw_until(&self, count: usize, depth: impl Fn(usize) -> u8) -> bool {
         loop {
             let seen = self.active();
             if seen >= count {
                 return true;
             }
-            if self.drowse.fall_asleep(|| self.active() > seen) && !self.drowse.pause(None) {
+            if self.drowse.withdraw(depth(seen), || self.active() > seen) && !self.drowse.pause(None) {
                 return false;
             }
         }
@@ -91,6 +103,42 @@ fn one_of_two_rouses() {
         line.pass();
         let roused = watch.begin();
         assert!(roused != worker.join().unwrap());
+    });
+}
+
+/// 1 thread that queues a job, 1 monitor that rests after each look: it sees the job before its rest is over (M1). Bound 5.
+#[test]
+fn a_job_ends_a_rest() {
+    check("drowse_hurry", 5, 240, || {
+        let line = StartLine::new();
+        let watch = Watch::new();
+        assert!(watch.drowse.stir() && watch.drowse.pause(None), "a new monitor sleeps, and is roused");
+        let queueing = watch.clone();
+        let worker = line.spawn(move || queueing.queue());
+        line.pass();
+        assert!(watch.withdraw_until(1, |_| RESTING));
+        worker.join().unwrap();
+    });
+}
+
+/// 2 threads that queue a job, 1 monitor that sleeps, and rests once it has seen one of them: it sees both, whichever state they found it in (M1, M2).
+/// Bound 3.
+#[test]
+fn jobs_end_a_sleep_and_a_rest() {
+    check("drowse_two_hurries", 3, 16_000, || {
+        let line = StartLine::new();
+        let watch = Watch::new();
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let watch = watch.clone();
+                line.spawn(move || watch.queue())
+            })
+            .collect();
+        line.pass();
+        assert!(watch.withdraw_until(2, |seen| if seen == 0 { ASLEEP } else { RESTING }));
+        for worker in workers {
+            worker.join().unwrap();
+        }
     });
 }
 

@@ -1,24 +1,39 @@
-//! How the monitor falls asleep for good, and how it is roused.
+//! How the monitor rests and falls asleep for good, and how it is roused.
 //!
-//! There are two sides: the monitor's thread ([`fall_asleep`](Drowse::fall_asleep), [`pause`](Drowse::pause)), and any thread that begins to
-//! run or queues a blocking job ([`stir`](Drowse::stir)), which pays a fence and a load while the monitor is awake. They meet in a
-//! store-then-check race:
+//! There are two sides: the monitor's thread ([`withdraw`](Drowse::withdraw), [`pause`](Drowse::pause)), and any thread that begins to
+//! run ([`stir`](Drowse::stir)) or has what cannot wait until a rest is over, such as a blocking job that was queued ([`hurry`](Drowse::hurry)). Either pays
+//! a fence and a load while the monitor is awake. They meet in a store-then-check race:
 //!
-//! - **M1** Either the monitor, after it said that it sleeps, sees what is active, or who became active sees that the monitor sleeps.
-//! - **M2** Of those who see it asleep one rouses it, and leaves word under the lock: a monitor on its way into the wait finds it there.
+//! - **M1** Either the monitor, after it said that it withdraws, sees what is active, or who became active sees that the monitor is away.
+//! - **M2** Of those who see it away one rouses it, and leaves word under the lock: a monitor on its way into the wait finds it there.
+//!
+//! ```text
+//!            withdraw(RESTING)              withdraw(ASLEEP)
+//! RESTING ◄─────────────────── AWAKE ───────────────────────► ASLEEP
+//!    │   its time is over, hurry ▲ ▲            stir, hurry, stop │
+//!    └───────────────────────────┘ └──────────────────────────────┘
+//! ```
 //!
 //! Word that comes late (the monitor woke by itself meanwhile) costs one look more and is forgotten.
 
 use std::time::Duration;
 
 use crate::loom::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use crate::loom::atomic::{AtomicBool, fence};
+use crate::loom::atomic::{AtomicU8, fence};
 use crate::loom::{Condvar, Mutex};
 
-/// The sleep of one monitor.
+/// It looks, or is about to.
+const AWAKE: u8 = 0;
+/// It looks again by itself after a while.
+pub(crate) const RESTING: u8 = 1;
+/// It looks again when it is roused.
+pub(crate) const ASLEEP: u8 = 2;
+
+/// The rests and the sleep of one monitor.
 pub(crate) struct Drowse {
-    /// Set by the monitor when it goes to sleep, cleared by who rouses it. True at first: there is no thread yet.
-    is_asleep: AtomicBool,
+    /// One of the three. Set by the monitor when it withdraws or its time is over; set to `AWAKE` by who rouses it. `ASLEEP` at first: there is no
+    /// thread yet.
+    depth: AtomicU8,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -34,7 +49,7 @@ impl Drowse {
     /// Of a monitor that sleeps.
     pub(crate) fn new() -> Self {
         Drowse {
-            is_asleep: AtomicBool::new(true),
+            depth: AtomicU8::new(ASLEEP),
             state: Mutex::new(State { is_stopped: false, is_roused: false }),
             changed: Condvar::new(),
         }
@@ -43,16 +58,26 @@ impl Drowse {
     /// Something became active: the monitor must not sleep. Any thread. `true`: the caller roused it.
     #[inline]
     pub(crate) fn stir(&self) -> bool {
-        // Ordering: SeqCst fence, pairs with the one in `fall_asleep`: M1.
+        self.depth_seen() == ASLEEP && self.rouse()
+    }
+
+    /// Something must not wait until a rest is over. Any thread. `true`: the caller roused the monitor.
+    pub(crate) fn hurry(&self) -> bool {
+        self.depth_seen() != AWAKE && self.rouse()
+    }
+
+    #[inline]
+    fn depth_seen(&self) -> u8 {
+        // Ordering: SeqCst fence, pairs with the one in `withdraw`: M1.
         fence(SeqCst);
         // Ordering: Relaxed: ordered by the fence (M1).
-        self.is_asleep.load(Relaxed) && self.rouse()
+        self.depth.load(Relaxed)
     }
 
     #[cold]
     fn rouse(&self) -> bool {
         // Ordering: AcqRel: of several that rouse it one does the work (M2); the lock below publishes the rest.
-        if !self.is_asleep.swap(false, AcqRel) {
+        if self.depth.swap(AWAKE, AcqRel) == AWAKE {
             return false;
         }
         self.state.lock().is_roused = true;
@@ -60,42 +85,50 @@ impl Drowse {
         true
     }
 
-    /// Only by the monitor: says that it sleeps, and looks once more (M1). `false`: something is active.
-    pub(crate) fn fall_asleep(&self, is_active: impl FnOnce() -> bool) -> bool {
+    /// Only by the monitor: says that it withdraws to `depth`, and looks once more (M1). `false`: something is active.
+    pub(crate) fn withdraw(&self, depth: u8, is_active: impl FnOnce() -> bool) -> bool {
         // Ordering: Acquire pairs with the release half of the swap in `rouse`. The fence below orders it before the look, and a plain store
-        // would do by the letter of the memory model, which puts it after the `false` of a rouser that came before; loom knows that of stores
-        // that happen after one another only. The monitor gets here once for each time that all is quiet.
-        self.is_asleep.swap(true, Acquire);
-        // Ordering: SeqCst fence, pairs with the one in `stir`: M1.
+        // would do by the letter of the memory model, which puts it after the `AWAKE` of a rouser that came before; loom knows that of stores
+        // that happen after one another only. The monitor gets here once a rest.
+        self.depth.swap(depth, Acquire);
+        // Ordering: SeqCst fence, pairs with the one in `depth_seen`: M1.
         fence(SeqCst);
         if !is_active() {
             return true;
         }
-        // Ordering: AcqRel, as in `rouse`, which may have been faster; either way the monitor is awake.
-        self.is_asleep.swap(false, AcqRel);
+        self.come_back();
         false
+    }
+
+    /// Only by the monitor: it is awake, whether or not somebody roused it.
+    fn come_back(&self) {
+        // Ordering: AcqRel, as in `rouse`, which may have been faster; either way the monitor is awake.
+        self.depth.swap(AWAKE, AcqRel);
     }
 
     /// There is no monitor that could be awake: the next `stir` tries again.
     pub(crate) fn remain_asleep(&self) {
         // Ordering: Relaxed: nothing else hangs on it.
-        self.is_asleep.store(true, Relaxed);
+        self.depth.store(ASLEEP, Relaxed);
     }
 
-    /// Only by the monitor: waits at most `tick`, or with none, after it fell asleep, until it is roused. `false`: it is to end.
-    pub(crate) fn pause(&self, tick: Option<Duration>) -> bool {
+    /// Only by the monitor: waits until it is roused, and with a time at most for that long. `false`: it is to end.
+    pub(crate) fn pause(&self, at_most: Option<Duration>) -> bool {
         let mut state = self.state.lock();
-        match tick {
+        match at_most {
             None => {
                 while !state.is_roused && !state.is_stopped {
                     state = self.changed.wait(state);
                 }
             }
-            Some(tick) if !state.is_stopped => state = self.changed.wait_timeout(state, tick).0,
+            Some(time) if !state.is_roused && !state.is_stopped => state = self.changed.wait_timeout(state, time).0,
             Some(_) => {}
         }
         state.is_roused = false;
-        !state.is_stopped
+        let goes_on = !state.is_stopped;
+        drop(state);
+        self.come_back();
+        goes_on
     }
 
     /// The monitor is to end. Any thread; idempotent.

@@ -447,7 +447,7 @@ pub(crate) fn blocking_pool(settings: &Settings, monitor: Arc<Monitor>, shared: 
         keep_alive: settings.blocking_keep_alive,
         on_thread_start: Some(Arc::new(on_thread_start)),
         on_thread_stop: settings.on_thread_stop.clone(),
-        on_queue: Box::new(move || monitor.stir()),
+        on_queue: Box::new(move || monitor.hurry()),
         on_idle,
         on_panic: Box::new(|_, payload| {
             report::report(&Exception::panic(ExceptionKind::BlockingJob, &*payload));

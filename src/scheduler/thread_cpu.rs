@@ -18,7 +18,10 @@ use crate::loom::atomic::AtomicU32;
 use crate::loom::atomic::Ordering::Relaxed;
 
 /// A thread that has used so much since its last poll began is in a long one. Less is what is left of a slice when the CPU was taken away.
-const LONG: Duration = Duration::from_micros(100);
+pub(crate) const LONG: Duration = Duration::from_micros(100);
+
+/// It is in one that is no ordinary poll in whose middle the CPU was taken away, either: half of the monitor's tick.
+pub(crate) const SURELY_LONG: Duration = Duration::from_micros(500);
 
 /// Who is in a loop's seat, as the kernel names him.
 pub(crate) struct ThreadCpu {
@@ -52,10 +55,10 @@ impl ThreadCpu {
         self.thread().and_then(state).map(|state| state != b'R')
     }
 
-    /// The loop made no progress since `used` was taken: whether it waits for nothing but a CPU.
-    pub(crate) fn waits_since(&self, used: Option<Duration>) -> bool {
+    /// The loop made no progress since `used` was taken: whether it waits for nothing but a CPU, if a poll that had `long` of one is a long poll.
+    pub(crate) fn waits_since(&self, used: Option<Duration>, long: Duration) -> bool {
         let (Some(before), Some(now)) = (used, self.used()) else { return false };
-        now.saturating_sub(before) < LONG && self.is_asleep() == Some(false)
+        now.saturating_sub(before) < long && self.is_asleep() == Some(false)
     }
 }
 
@@ -139,9 +142,9 @@ mod tests {
             // However seldom it gets a CPU: what it had adds up.
             until(|| cpu.used() >= before.map(|used| used + LONG));
             assert_eq!(cpu.is_asleep(), Some(false), "it has a CPU, or waits for one");
-            assert!(!cpu.waits_since(before));
+            assert!(!cpu.waits_since(before, LONG));
             // The reading of a moment in the future: as if it had had none since.
-            assert!(cpu.waits_since(before.map(|used| used + Duration::from_secs(3600))));
+            assert!(cpu.waits_since(before.map(|used| used + Duration::from_secs(3600)), LONG));
             done.store(true, SeqCst);
         });
     }
@@ -155,7 +158,7 @@ mod tests {
                 until(|| cpu.is_asleep() == Some(true));
                 let before = cpu.used();
                 assert!(before.is_some());
-                assert!(!cpu.waits_since(before));
+                assert!(!cpu.waits_since(before, LONG));
                 drop(wake);
             },
         );
@@ -165,6 +168,6 @@ mod tests {
     fn of_a_seat_that_nobody_took_nothing_is_known() {
         let cpu = ThreadCpu::new();
         assert_eq!((cpu.used(), cpu.is_asleep()), (None, None));
-        assert!(!cpu.waits_since(Some(Duration::ZERO)));
+        assert!(!cpu.waits_since(Some(Duration::ZERO), LONG));
     }
 }

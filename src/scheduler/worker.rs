@@ -328,7 +328,7 @@ impl Worker {
         if self.shared.send_rescuer(self.home.index).is_none() && self.shared.all_stalled() {
             self.shared.start_spare();
         }
-        self.shared.monitor.stir();
+        self.shared.monitor.hurry();
         Lent { worker: self, polled }
     }
 

@@ -9,6 +9,8 @@ use crate::reactor::Reactor;
 use crate::reactor::readiness::Direction;
 use crate::scheduler::Settings;
 use crate::scheduler::monitor::Watch;
+#[cfg(all(target_os = "linux", not(miri)))]
+use crate::scheduler::thread_cpu::LONG;
 use crate::task::Spawn;
 
 /// Nothing but loops.
@@ -585,11 +587,11 @@ fn a_loop_that_waits_for_a_cpu_wants_no_spare_worker_and_a_long_poll_does() {
         let before = cpu.used();
         stalls.watch.look(&shared);
         let wants_spare = stalls.watch.look(&shared).wants_spare;
-        let has_shown = cpu.waits_since(before);
+        let has_shown = cpu.waits_since(before, LONG);
         assert!(!has_shown || !wants_spare);
         // The look took its reading later than this.
         let later = cpu.used();
-        while cpu.waits_since(later) {}
+        while cpu.waits_since(later, LONG) {}
         assert!(stalls.watch.look(&shared).wants_spare, "a long poll");
         stalls.end();
         has_shown
