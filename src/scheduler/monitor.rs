@@ -242,7 +242,8 @@ const SPARE_IDLE_TICKS: u32 = 50;
 /// Ticks in one poll after which others may take what lies in the loop's `yielded` queue.
 const STUCK_TICKS: u32 = 20;
 
-/// Before a spare worker is started, the kernel is asked of so many stalled loops, at most, whether they wait for a CPU: it takes up to 10 us for each.
+/// Of so many stalled loops, at most, the kernel is asked in a look whether they wait for a CPU, and again before a spare worker is started: it takes up
+/// to 10 us for each.
 const THREADS_ASKED_MAX: usize = 16;
 
 /// Most slow polls reported in one second.
@@ -330,16 +331,18 @@ impl Watch {
                 stalled_ticks: 0,
             };
             self.seen.resize(shared.workers().len() + shared.spares().len(), unseen);
-            let (mut running, mut stalled) = (0, 0);
+            let (mut running, mut stalled, mut asked) = (0, 0, 0);
             let in_use = shared.in_use();
             self.first = (self.first + 1) % in_use.len().max(1);
             for each in in_use[self.first..].iter().chain(&in_use[..self.first]) {
                 let (is_running, is_stalled) = self.look_at(shared, each, now, is_first);
                 has_progressed |= is_first || self.seen[each.index].since == now;
-                if is_stalled && !self.waits_for_cpu(each, SURELY_LONG) {
-                    has_long = true;
-                    began_long |= !std::mem::replace(&mut self.seen[each.index].is_long, true);
+                if is_stalled && !self.seen[each.index].is_long && asked < THREADS_ASKED_MAX {
+                    asked += 1;
+                    self.seen[each.index].is_long = !self.waits_for_cpu(each, SURELY_LONG);
+                    began_long |= self.seen[each.index].is_long;
                 }
+                has_long |= is_stalled && self.seen[each.index].is_long;
                 running += u32::from(is_running);
                 stalled += u32::from(is_stalled);
                 if is_running && !is_stalled {
