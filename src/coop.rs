@@ -127,6 +127,15 @@ pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Unit> {
     }
 }
 
+/// Takes one unit for an operation that has completed, if there is one left.
+#[inline]
+pub(crate) fn spend() {
+    let _ = LEFT.try_with(|cell| match cell.get() {
+        0 | UNLIMITED => {}
+        left => cell.set(left - 1),
+    });
+}
+
 /// Takes one unit of the budget, and yields when it is used up: for long loops that never wait for anything.
 ///
 /// # Cancel safety

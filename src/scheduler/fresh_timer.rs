@@ -43,22 +43,21 @@ pub(crate) struct TimerPlace {
     pub(crate) key: TimerKey,
 }
 
-/// What a worker keeps back.
-struct Fresh {
-    due: Due,
-    /// The time, if it is known.
-    now: Option<Instant>,
-    waker: Waker,
-}
-
 /// The place for one timer. See the head of this file.
+///
+/// A cell for each part, and of the place only the reference moves: what is read in one piece was stored in one. A copy of two words at once waits
+/// until the stores of each have reached the cache, which took as long as all the rest.
 pub(super) struct FreshTimer {
-    /// The one that is kept back.
-    fresh: Cell<Option<Fresh>>,
-    /// Its key; `None` when none is kept back.
+    /// Whether one is kept back. Then the three that follow are its own.
+    is_kept: Cell<bool>,
+    due: Cell<Due>,
+    /// The time, if it is known.
+    now: Cell<Option<Instant>>,
+    waker: Cell<Option<Waker>>,
+    /// The key of the one that is kept back, or else of the place for the next; `None` when there is neither.
     key: Cell<Option<TimerKey>>,
-    /// The place for the next one; `None` while one is kept back, and before the first.
-    spare: Cell<Option<TimerPlace>>,
+    /// The reference for the next one; `None` while one is kept back, and before the first.
+    home: Cell<Option<Arc<LoopShared>>>,
     /// The waker of the main future.
     main: Waker,
 }
@@ -66,16 +65,19 @@ pub(super) struct FreshTimer {
 impl FreshTimer {
     pub(super) fn new(home: &Arc<LoopShared>) -> Self {
         FreshTimer {
-            fresh: Cell::new(None),
+            is_kept: Cell::new(false),
+            due: Cell::new(Due::After(Duration::ZERO)),
+            now: Cell::new(None),
+            waker: Cell::new(None),
             key: Cell::new(None),
-            spare: Cell::new(None),
+            home: Cell::new(None),
             main: Waker::from(home.clone()),
         }
     }
 }
 
 /// Keeps a timer back if this thread is a worker that may. `now` is the clock, if the caller has just read it.
-#[inline]
+#[inline(always)]
 pub(crate) fn keep_back(due: Due, now: Option<Instant>, waker: &Waker) -> Option<TimerPlace> {
     current::with_worker(|worker| worker?.keep_back(due, now, waker))
 }
@@ -90,7 +92,7 @@ pub(crate) fn settle_any() {
 #[inline]
 pub(crate) fn settle(place: &TimerPlace) {
     current::with_worker(|worker| {
-        if let Some(worker) = worker.filter(|worker| worker.keeps_back(place)) {
+        if let Some(worker) = worker.filter(|worker| worker.keeps_back(&place.home, place.key)) {
             worker.settle_fresh();
         }
     });
@@ -99,16 +101,16 @@ pub(crate) fn settle(place: &TimerPlace) {
 /// Takes a timer out, wherever it is.
 #[inline]
 pub(crate) fn cancel(place: TimerPlace) {
-    let left = current::with_worker(|worker| match worker {
-        Some(worker) if worker.keeps_back(&place) => {
-            worker.take_back(place);
-            None
-        }
-        _ => Some(place),
-    });
-    if let Some(place) = left {
+    let TimerPlace { home, key } = place;
+    current::with_worker(|worker| cancel_from(worker, home, key));
+}
+
+/// The same, from `worker`. Takes words, none of which goes through memory.
+fn cancel_from(worker: Option<&Worker>, home: Arc<LoopShared>, key: TimerKey) {
+    match worker {
+        Some(worker) if worker.keeps_back(&home, key) => worker.take_back(home),
         // The waker is dropped here, outside the lock of the timers.
-        drop(place.home.timers.cancel(place.key));
+        _ => drop(home.timers.cancel(key)),
     }
 }
 
@@ -119,24 +121,28 @@ impl Worker {
     }
 
     #[inline]
-    fn keeps_back(&self, place: &TimerPlace) -> bool {
-        self.fresh_timer.key.get() == Some(place.key) && self.sits_in(&place.home)
+    fn keeps_back(&self, home: &LoopShared, key: TimerKey) -> bool {
+        // The key is that of the place for the next only while nobody else has it.
+        self.fresh_timer.key.get() == Some(key) && self.sits_in(home)
     }
 
-    #[inline]
+    #[inline(always)]
     fn keep_back(&self, due: Due, now: Option<Instant>, waker: &Waker) -> Option<TimerPlace> {
         if !self.polls_for(waker) {
             return None;
         }
-        self.settle_fresh();
         let fresh_timer = &self.fresh_timer;
-        let place = match fresh_timer.spare.take() {
-            Some(place) => place,
-            None => self.first_place()?,
+        let waker = waker.clone();
+        let home = match fresh_timer.home.take() {
+            Some(home) => home,
+            None => self.next_home()?,
         };
-        fresh_timer.key.set(Some(place.key));
-        fresh_timer.fresh.set(Some(Fresh { due, now, waker: waker.clone() }));
-        Some(place)
+        let key = fresh_timer.key.get()?;
+        fresh_timer.is_kept.set(true);
+        fresh_timer.due.set(due);
+        fresh_timer.now.set(now);
+        fresh_timer.waker.set(Some(waker));
+        Some(TimerPlace { home, key })
     }
 
     /// F1: whether `waker` is that of what this thread polls.
@@ -149,43 +155,49 @@ impl Worker {
         }
     }
 
-    /// Has a place kept. `None`: this loop is not there to stay, or closed.
+    /// The reference for the next one, with its key in place, once the one that is kept back is registered, or there is a first. `None`: this loop
+    /// is not there to stay, or closed.
     #[cold]
-    fn first_place(&self) -> Option<TimerPlace> {
+    fn next_home(&self) -> Option<Arc<LoopShared>> {
+        self.settle_fresh();
+        if let Some(home) = self.fresh_timer.home.take() {
+            return Some(home);
+        }
         let home = self.service_home();
         if !self.sits_in(home) {
             return None;
         }
-        Some(TimerPlace { home: home.clone(), key: home.timers.keep()? })
+        self.fresh_timer.key.set(Some(home.timers.keep()?));
+        Some(home.clone())
     }
 
     /// The timer that is kept back is dropped, on this thread.
     #[inline]
-    fn take_back(&self, place: TimerPlace) {
+    fn take_back(&self, home: Arc<LoopShared>) {
         let fresh_timer = &self.fresh_timer;
-        fresh_timer.key.set(None);
-        let fresh = fresh_timer.fresh.take();
-        fresh_timer.spare.set(Some(place));
-        drop(fresh);
+        fresh_timer.is_kept.set(false);
+        fresh_timer.home.set(Some(home));
+        drop(fresh_timer.waker.take());
     }
 
     /// Registers the timer that is kept back, if there is one.
     #[inline]
     pub(crate) fn settle_fresh(&self) {
-        if self.fresh_timer.key.get().is_some() {
+        if self.fresh_timer.is_kept.get() {
             self.settle_now();
         }
     }
 
     fn settle_now(&self) {
         let fresh_timer = &self.fresh_timer;
-        fresh_timer.key.set(None);
-        let Some(fresh) = fresh_timer.fresh.take() else { return };
+        fresh_timer.is_kept.set(false);
+        let Some(waker) = fresh_timer.waker.take() else { return };
         let home = self.home();
-        let now = fresh.now.unwrap_or_else(|| home.clock.now());
-        let (next, left) = home.timers.settle(now, fresh.due, fresh.waker);
+        let now = fresh_timer.now.get().unwrap_or_else(|| home.clock.now());
+        let (next, left) = home.timers.settle(now, fresh_timer.due.get(), waker);
         let is_closed = next.is_none();
-        fresh_timer.spare.set(next.map(|key| TimerPlace { home: home.clone(), key }));
+        fresh_timer.key.set(next);
+        fresh_timer.home.set(next.map(|_| home.clone()));
         if let Some(waker) = left
             && is_closed
         {
@@ -196,14 +208,18 @@ impl Worker {
     /// This thread leaves the seat.
     pub(super) fn give_up_place(&self) {
         self.settle_fresh();
-        if let Some(place) = self.fresh_timer.spare.take() {
-            place.home.timers.unkeep();
+        if let Some(home) = self.fresh_timer.home.take() {
+            self.fresh_timer.key.set(None);
+            home.timers.unkeep();
         }
     }
 }
 
 /// Whether a time limit of `duration` can be kept back: one that has no time at all is over at once.
-#[inline]
+#[inline(always)]
 pub(crate) fn keep_back_for(duration: Duration, waker: &Waker) -> Option<TimerPlace> {
-    if duration.is_zero() { None } else { keep_back(Due::After(duration), None, waker) }
+    if duration.is_zero() {
+        return None;
+    }
+    current::with_worker(|worker| worker?.keep_back(Due::After(duration), None, waker))
 }

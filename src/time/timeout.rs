@@ -62,8 +62,11 @@ impl Limit {
     /// The same within the budget, unless the future that was polled before is what used it up: then a future that always uses up its
     /// budget could not be timed out.
     fn poll(&mut self, cx: &mut Context<'_>, had_budget: bool) -> Poll<()> {
-        if had_budget && !coop::has_budget() {
-            return self.poll_elapsed(cx);
+        if had_budget {
+            ready!(self.poll_elapsed(cx));
+            // The last unit may be gone.
+            coop::spend();
+            return Poll::Ready(());
         }
         let unit = ready!(coop::poll_proceed(cx));
         ready!(self.poll_elapsed(cx));
