@@ -45,8 +45,8 @@ pub(crate) enum Place<'a> {
     Outside,
 }
 
-/// Calls `f` with the worker this thread runs as, if it is one. Always inline: it is one load, and what `f` captures would go through memory.
-#[inline(always)]
+/// Calls `f` with the worker this thread runs as, if it is one.
+#[inline]
 pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     let worker = WORKER.try_with(Cell::get).unwrap_or(ptr::null());
     // SAFETY: P1: the pointer is null or that of a worker whose `run` is on this thread's stack, below this call and so longer than `f`.

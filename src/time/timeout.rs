@@ -62,15 +62,12 @@ impl Limit {
     /// The same within the budget, unless the future that was polled before is what used it up: then a future that always uses up its
     /// budget could not be timed out.
     fn poll(&mut self, cx: &mut Context<'_>, had_budget: bool) -> Poll<()> {
-        if had_budget {
-            ready!(self.poll_elapsed(cx));
-            // The last unit may be gone.
-            coop::spend();
-            return Poll::Ready(());
+        if !had_budget {
+            // Only asks for a unit: it is taken below.
+            drop(ready!(coop::poll_proceed(cx)));
         }
-        let unit = ready!(coop::poll_proceed(cx));
         ready!(self.poll_elapsed(cx));
-        unit.made_progress();
+        coop::spend();
         Poll::Ready(())
     }
 }
