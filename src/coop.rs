@@ -68,12 +68,14 @@ pub struct Unit {
 
 impl Unit {
     /// The operation completed: the unit is spent.
+    #[inline]
     pub fn made_progress(mut self) {
         self.before = UNLIMITED;
     }
 }
 
 impl Drop for Unit {
+    #[inline]
     fn drop(&mut self) {
         if self.before != UNLIMITED {
             let before = self.before;

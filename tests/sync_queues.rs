@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use eddies::Runtime;
@@ -366,6 +366,22 @@ fn a_oneshot_wakes_its_receiver_and_its_sender() {
     drop(closed);
     assert_eq!(format!("{sender:?}"), "OneshotSender { is_closed: true }");
     assert_eq!(sender.send(1), Err(1));
+
+    // Both wait, and each is told of what it waits for, and of nothing else.
+    for sends in [true, false] {
+        let ((receiver_woken, receivers), (sender_woken, senders)) = (Count::new(), Count::new());
+        let (mut sender, receiver) = oneshot();
+        let mut receiver = Box::pin(receiver);
+        assert!(poll_with(pin!(sender.closed()), &senders).is_pending());
+        assert!(poll_with(receiver.as_mut(), &receivers).is_pending());
+        if sends {
+            sender.send(1).unwrap();
+        } else {
+            drop(receiver);
+        }
+        assert_eq!((receiver_woken.get(), sender_woken.get()), if sends { (1, 0) } else { (0, 1) });
+        assert_eq!((Arc::strong_count(&receiver_woken), Arc::strong_count(&sender_woken)), (2, 2), "no waker is kept");
+    }
 }
 
 #[test]
@@ -385,6 +401,7 @@ fn a_oneshot_drops_its_value_once() {
 
     let (sender, mut receiver) = oneshot();
     receiver.close();
+    assert_eq!(receiver.try_recv().err(), Some(TryReceiveError::Closed));
     assert!(sender.send(Probe(drops.clone())).is_err());
     assert_eq!(drops.load(Ordering::SeqCst), 2);
     assert!(eddies::run(receiver).is_err());

@@ -276,3 +276,25 @@ fn a_receiver_is_woken_by_a_send_and_by_a_drop() {
         });
     }
 }
+
+/// Two threads: the sender waits for the receiver to go, which polls once and goes, or closes. The sender is woken, and cannot send any more. Bound 5.
+#[test]
+fn a_sender_is_woken_by_a_receiver_that_goes() {
+    for closes in [true, false] {
+        check("sync_oneshot_closed", 5, 170, move || {
+            let line = StartLine::new();
+            let (mut sender, mut receiver) = oneshot();
+            let goes = line.spawn(move || {
+                if closes {
+                    receiver.close();
+                }
+                let polled = poll_and_give_up(receiver);
+                assert!(polled.is_none_or(|received| closes && received.is_err()));
+            });
+            line.pass();
+            block_on(sender.closed());
+            assert_eq!(sender.send(1), Err(1));
+            goes.join().unwrap();
+        });
+    }
+}

@@ -2,25 +2,77 @@
 //!
 //! The value lies under the mutex between the send and the receipt. Whoever finds the other side gone, or goes while it lies there, takes it
 //! out under the mutex and drops it outside, once.
+//!
+//! Most pairs are sent to before anybody waits, or received from by one that waits and nobody else: each side takes the mutex once for what it
+//! does and, having done it, not once more when it goes. What waits is looked at in functions of its own, so that the straight way is short.
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::errors::{NotSent, TryReceiveError};
 use crate::coop;
-use crate::loom::Mutex;
+use crate::loom::{Mutex, MutexGuard};
 
-struct Slot<T> {
-    value: Option<T>,
-    sender_gone: bool,
-    receiver_gone: bool,
-    /// The receiver's, while it waits.
+/// How far a pair has come. Any thread, under the mutex.
+enum Slot<T> {
+    /// Both are there, nothing was sent, nobody waits.
+    Open,
+    /// The same, and somebody waits or did.
+    Awaited(Waiting),
+    /// The sender is gone, and its value was not received yet.
+    Sent(T),
+    /// There is no value and never will be one: the sender went without, the receiver went or closed before the send, or it was received.
+    Ended,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// The receiver's, while it waits for the value.
     receiver: Option<Waker>,
     /// The sender's, while it waits for the receiver to go.
     sender: Option<Waker>,
+}
+
+type Shared<T> = Arc<Mutex<Slot<T>>>;
+
+/// Waits with `waker`, in a slot that is open or awaited.
+#[inline(never)]
+fn listen<T>(mut slot: MutexGuard<'_, Slot<T>>, place: fn(&mut Waiting) -> &mut Option<Waker>, waker: &Waker) {
+    if let Slot::Open = *slot {
+        *slot = Slot::Awaited(Waiting::default());
+    }
+    let Slot::Awaited(waiting) = &mut *slot else { return };
+    let place = place(waiting);
+    if place.as_ref().is_some_and(|old| old.will_wake(waker)) {
+        return;
+    }
+    let stale = place.replace(waker.clone());
+    drop(slot);
+    drop(stale);
+}
+
+/// The sender goes, and leaves `last`. A receiver that waits is woken with the mutex free.
+#[inline(never)]
+fn sender_goes<T>(mut slot: MutexGuard<'_, Slot<T>>, last: Slot<T>) {
+    let before = mem::replace(&mut *slot, last);
+    drop(slot);
+    if let Slot::Awaited(Waiting { receiver: Some(waker), .. }) = before {
+        waker.wake();
+    }
+}
+
+/// The receiver goes. A sender that waits for that is woken, and a value that was not received dropped, with the mutex free.
+#[inline(never)]
+fn receiver_goes<T>(mut slot: MutexGuard<'_, Slot<T>>) {
+    let before = mem::replace(&mut *slot, Slot::Ended);
+    drop(slot);
+    if let Slot::Awaited(Waiting { sender: Some(waker), .. }) = before {
+        waker.wake();
+    }
 }
 
 /// A pair for one value.
@@ -35,8 +87,7 @@ struct Slot<T> {
 /// });
 /// ```
 pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
-    let slot = Slot { value: None, sender_gone: false, receiver_gone: false, receiver: None, sender: None };
-    let slot = Arc::new(Mutex::new(slot));
+    let slot = Arc::new(Mutex::new(Slot::Open));
     (OneshotSender { slot: Some(slot.clone()) }, OneshotReceiver { slot: Some(slot) })
 }
 
@@ -49,7 +100,7 @@ pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
 /// ```
 pub struct OneshotSender<T> {
     /// None once it has sent: its drop has nothing to say then.
-    slot: Option<Arc<Mutex<Slot<T>>>>,
+    slot: Option<Shared<T>>,
 }
 
 impl<T> OneshotSender<T> {
@@ -65,8 +116,14 @@ impl<T> OneshotSender<T> {
     /// assert_eq!(sender.send(1), Err(1));
     /// ```
     pub fn send(mut self, value: T) -> Result<(), T> {
-        let Some(slot) = self.slot.take() else { return Err(value) };
-        leave(&slot, Some(value)).map_or(Ok(()), Err)
+        let Some(shared) = self.slot.take() else { return Err(value) };
+        let mut slot = shared.lock();
+        match *slot {
+            Slot::Open => *slot = Slot::Sent(value),
+            Slot::Ended => return Err(value),
+            _ => sender_goes(slot, Slot::Sent(value)),
+        }
+        Ok(())
     }
 
     /// Whether the receiver is gone at this moment.
@@ -77,7 +134,7 @@ impl<T> OneshotSender<T> {
     /// assert!(sender.is_closed());
     /// ```
     pub fn is_closed(&self) -> bool {
-        self.slot.as_ref().is_none_or(|slot| slot.lock().receiver_gone)
+        self.slot.as_ref().is_none_or(|slot| matches!(*slot.lock(), Slot::Ended))
     }
 
     /// Waits until the receiver is gone, to give up work that nobody waits for.
@@ -97,11 +154,9 @@ impl<T> OneshotSender<T> {
         std::future::poll_fn(|cx| {
             let unit = ready!(coop::poll_proceed(cx));
             if let Some(slot) = &self.slot {
-                let mut slot = slot.lock();
-                if !slot.receiver_gone {
-                    let stale = keep(&mut slot.sender, cx.waker());
-                    drop(slot);
-                    drop(stale);
+                let slot = slot.lock();
+                if !matches!(*slot, Slot::Ended) {
+                    listen(slot, |waiting| &mut waiting.sender, cx.waker());
                     return Poll::Pending;
                 }
             }
@@ -112,37 +167,18 @@ impl<T> OneshotSender<T> {
     }
 }
 
-/// Keeps `waker` in `place`, and returns what is to be dropped with the mutex free.
-fn keep(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
-    if place.as_ref().is_some_and(|old| old.will_wake(waker)) { None } else { place.replace(waker.clone()) }
-}
-
-/// The sender goes, with a value or without; the value comes back if nobody receives.
-fn leave<T>(slot: &Mutex<Slot<T>>, value: Option<T>) -> Option<T> {
-    let mut slot = slot.lock();
-    slot.sender_gone = true;
-    let refused = if slot.receiver_gone {
-        value
-    } else {
-        slot.value = value;
-        None
-    };
-    let (waiting, own) = (slot.receiver.take(), slot.sender.take());
-    drop(slot);
-    if let Some(waker) = waiting {
-        waker.wake();
-    }
-    drop(own);
-    refused
-}
-
 impl<T> Drop for OneshotSender<T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            leave(&slot, None);
+        if let Some(shared) = self.slot.take() {
+            sender_drops(shared);
         }
     }
+}
+
+#[inline(never)]
+fn sender_drops<T>(shared: Shared<T>) {
+    sender_goes(shared.lock(), Slot::Ended);
 }
 
 impl<T> fmt::Debug for OneshotSender<T> {
@@ -165,7 +201,7 @@ impl<T> fmt::Debug for OneshotSender<T> {
 #[must_use = "futures do nothing unless polled"]
 pub struct OneshotReceiver<T> {
     /// None once it has received: no sender is there any more that its drop could tell.
-    slot: Option<Arc<Mutex<Slot<T>>>>,
+    slot: Option<Shared<T>>,
 }
 
 impl<T> OneshotReceiver<T> {
@@ -184,14 +220,17 @@ impl<T> OneshotReceiver<T> {
     pub fn try_recv(&mut self) -> Result<T, TryReceiveError> {
         let Some(shared) = &self.slot else { return Err(TryReceiveError::Closed) };
         let mut slot = shared.lock();
-        match slot.value.take() {
-            Some(value) => {
+        match mem::replace(&mut *slot, Slot::Ended) {
+            Slot::Sent(value) => {
                 drop(slot);
                 self.slot = None;
                 Ok(value)
             }
-            None if slot.sender_gone => Err(TryReceiveError::Closed),
-            None => Err(TryReceiveError::Empty),
+            Slot::Ended => Err(TryReceiveError::Closed),
+            open => {
+                *slot = open;
+                Err(TryReceiveError::Empty)
+            }
         }
     }
 
@@ -203,21 +242,11 @@ impl<T> OneshotReceiver<T> {
     /// assert_eq!(sender.send(1), Err(1));
     /// ```
     pub fn close(&mut self) {
-        drop(self.go(false));
-    }
-
-    /// Tells the sender that nobody receives; with `clear`, returns what is left here.
-    fn go(&self, clear: bool) -> (Option<T>, Option<Waker>) {
-        let Some(slot) = &self.slot else { return (None, None) };
-        let mut slot = slot.lock();
-        slot.receiver_gone = true;
-        let value = if clear { slot.value.take() } else { None };
-        let (waiting, own) = (slot.sender.take(), slot.receiver.take());
-        drop(slot);
-        if let Some(waker) = waiting {
-            waker.wake();
+        let Some(shared) = &self.slot else { return };
+        let slot = shared.lock();
+        if !matches!(*slot, Slot::Sent(_)) {
+            receiver_goes(slot);
         }
-        (value, own)
     }
 }
 
@@ -228,38 +257,41 @@ impl<T> Future for OneshotReceiver<T> {
         let unit = ready!(coop::poll_proceed(cx));
         let Some(shared) = &self.slot else { return Poll::Ready(Err(NotSent(()))) };
         let mut slot = shared.lock();
-        let output = match slot.value.take() {
-            Some(value) => Ok(value),
+        if let Slot::Open | Slot::Awaited(_) = *slot {
+            listen(slot, |waiting| &mut waiting.receiver, cx.waker());
+            return Poll::Pending;
+        }
+        let value = match mem::replace(&mut *slot, Slot::Ended) {
+            Slot::Sent(value) => Some(value),
             // After `close` too: nothing can come any more.
-            None if slot.sender_gone || slot.receiver_gone => Err(NotSent(())),
-            None => {
-                let stale = keep(&mut slot.receiver, cx.waker());
-                drop(slot);
-                drop(stale);
-                return Poll::Pending;
-            }
+            _ => None,
         };
         drop(slot);
-        if output.is_ok() {
+        unit.made_progress();
+        if value.is_some() {
             self.slot = None;
         }
-        unit.made_progress();
-        Poll::Ready(output)
+        Poll::Ready(value.ok_or(NotSent(())))
     }
 }
 
 impl<T> Drop for OneshotReceiver<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.slot.is_some() {
-            drop(self.go(true));
+        if let Some(shared) = self.slot.take() {
+            receiver_drops(shared);
         }
     }
 }
 
+#[inline(never)]
+fn receiver_drops<T>(shared: Shared<T>) {
+    receiver_goes(shared.lock());
+}
+
 impl<T> fmt::Debug for OneshotReceiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let has_value = self.slot.as_ref().is_some_and(|slot| slot.lock().value.is_some());
+        let has_value = self.slot.as_ref().is_some_and(|slot| matches!(*slot.lock(), Slot::Sent(_)));
         f.debug_struct("OneshotReceiver").field("has_value", &has_value).finish()
     }
 }
