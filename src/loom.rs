@@ -60,6 +60,12 @@ mod real {
                 Err(std::sync::TryLockError::WouldBlock) => None,
             }
         }
+
+        /// The value, without locking: nobody else has the mutex.
+        #[inline]
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 
     /// A condition variable for [`Mutex`].
@@ -166,6 +172,10 @@ mod model {
 
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             self.0.try_lock().ok()
+        }
+
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().expect("loom's mutex is never poisoned")
         }
     }
 

@@ -1,9 +1,10 @@
 //! Queues and channels through the public API: order, limits, shutdown, and that no item is lost with a waiter or dropped twice.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use eddies::Runtime;
@@ -339,6 +340,83 @@ fn an_unbounded_channel_takes_all() {
         }
         assert_eq!(receiver.recv().await, None);
     });
+}
+
+/// The items of two takings, and one of an interrupted wait, come in the order of their sends, however they are asked for.
+#[test]
+fn what_the_receiver_has_at_hand_comes_first() {
+    let (woken, waker) = Count::new();
+    let (sender, mut receiver) = unbounded_channel();
+    {
+        let mut waits = pin!(receiver.recv());
+        assert!(poll_with(waits.as_mut(), &waker).is_pending());
+        sender.send(0).unwrap();
+        assert_eq!(woken.get(), 1);
+    }
+    for item in 1..4 {
+        sender.send(item).unwrap();
+    }
+    assert_eq!((receiver.len(), receiver.try_recv()), (4, Ok(0)));
+    sender.send(4).unwrap();
+    assert_eq!((receiver.len(), ready(poll(pin!(receiver.recv())))), (4, Some(1)));
+    assert!(format!("{receiver:?} {sender:?}").contains("len: 3"), "{receiver:?}");
+    drop(sender);
+    let mut rest = Vec::new();
+    while let Some(item) = ready(poll(pin!(receiver.recv()))) {
+        rest.push(item);
+    }
+    assert_eq!(rest, [2, 3, 4]);
+    assert_eq!((receiver.len(), receiver.try_recv()), (0, Err(TryReceiveError::Closed)));
+}
+
+/// A receiver that goes drops what it has at hand and what is on the shelf, in the order of the sends.
+#[test]
+fn a_receiver_that_goes_drops_in_order() {
+    struct Logged(usize, Arc<Mutex<Vec<usize>>>);
+    impl Drop for Logged {
+        fn drop(&mut self) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (sender, mut receiver) = unbounded_channel();
+    let send = |number| sender.send(Logged(number, log.clone())).is_ok();
+    assert!(send(0) && send(1) && send(2));
+    drop(receiver.try_recv());
+    assert!(send(3) && send(4));
+    drop(receiver);
+    assert_eq!(*log.lock().unwrap(), [0, 1, 2, 3, 4]);
+    assert!(!send(5));
+}
+
+/// What is received without waiting takes a unit of the poll's budget, so a long channel does not keep its worker.
+#[test]
+fn a_channel_that_is_never_empty_yields() {
+    let (sender, mut receiver) = unbounded_channel();
+    for item in 0..1_000 {
+        sender.send(item).unwrap();
+    }
+    workers(1).block_on(async {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = polls.clone();
+        let mut receives = Box::pin(async move { while receiver.recv().await.is_some_and(|item| item < 999) {} });
+        let task = eddies::spawn(std::future::poll_fn(move |cx| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            receives.as_mut().poll(cx)
+        }));
+        task.await.unwrap();
+        assert_eq!(polls.load(Ordering::SeqCst), 1_000_usize.div_ceil(128));
+    });
+}
+
+/// The ends of a channel can be shared between threads where the items can be sent to another.
+#[test]
+fn the_ends_of_a_channel_are_sync_where_the_items_are_send() {
+    fn is_sync<T: Send + Sync>(_: &T) {}
+    let (sender, mut receiver) = unbounded_channel::<Cell<u8>>();
+    is_sync(&sender);
+    is_sync(&receiver);
+    is_sync(&receiver.recv());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use loom::future::block_on;
 
 use super::models::{Probe, poll_and_give_up};
-use super::{Queue, channel};
+use super::{Queue, channel, unbounded_channel};
 use crate::loom::{StartLine, check};
 
 /// Three threads and a channel with room for one: two senders send one item each and go, the receiver receives until the end. Both items come, and
@@ -87,6 +87,58 @@ fn what_was_sent_before_a_close_is_received() {
         }
         let sent = senders.map(|sender| usize::from(sender.join().unwrap()));
         assert_eq!(sent[0] + sent[1], received);
+    });
+}
+
+/// Three threads and a channel without a limit: two senders send two items each and go; the receiver gives up one wait and then receives until the
+/// end. All items come, those of one sender in their order, and then the end, and it counts right what it has at hand. Bound 2.
+#[test]
+fn what_is_taken_along_is_received_first() {
+    check("sync_unbounded_order", 2, 3_200, || {
+        let line = StartLine::new();
+        let (sender, mut receiver) = unbounded_channel();
+        let other = sender.clone();
+        let senders = [(sender, 0), (other, 2)].map(|(sender, first)| {
+            line.spawn(move || {
+                sender.send(first).unwrap();
+                sender.send(first + 1).unwrap();
+            })
+        });
+        line.pass();
+        let mut received = Vec::new();
+        received.extend(poll_and_give_up(receiver.recv()).flatten());
+        let waiting = receiver.len();
+        while let Some(item) = block_on(receiver.recv()) {
+            received.push(item);
+        }
+        assert!(received.len() >= waiting, "what was counted comes");
+        for first in [0, 2] {
+            let theirs: Vec<usize> = received.iter().copied().filter(|item| item / 2 == first / 2).collect();
+            assert_eq!(theirs, [first, first + 1]);
+        }
+        for sender in senders {
+            sender.join().unwrap();
+        }
+    });
+}
+
+/// Two threads and a channel without a limit: two items lie there, a third is sent, and a receiver takes one and goes. Each item is dropped once, on
+/// whichever side it was. Bound 4.
+#[test]
+fn a_receiver_that_goes_drops_what_it_has_at_hand() {
+    check("sync_unbounded_receiver_goes", 4, 35, || {
+        let line = StartLine::new();
+        let drops = Arc::new(AtomicUsize::new(0));
+        let (sender, mut receiver) = unbounded_channel();
+        sender.send(Probe(drops.clone())).unwrap_or_else(|_| panic!("the receiver is there"));
+        sender.send(Probe(drops.clone())).unwrap_or_else(|_| panic!("the receiver is there"));
+        let probe = Probe(drops.clone());
+        let sends = line.spawn(move || drop(sender.send(probe)));
+        line.pass();
+        assert!(block_on(receiver.recv()).is_some());
+        drop(receiver);
+        sends.join().unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 3);
     });
 }
 

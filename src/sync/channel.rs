@@ -1,19 +1,22 @@
 //! A channel: many senders, one receiver, on the queues' shelf.
 //!
 //! The last sender to go shuts the shelf, the receiver to go shuts and clears it; all else is the shelf's.
+//!
+//! Where there is no limit, the receiver takes all that lies on the shelf with the one item that it asked for, under the one lock, and has the
+//! others at hand: they need no lock until it has received them. With a limit it takes one at a time, for what it has not received takes up room.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::errors::{SendError, TryReceiveError, TrySendError};
-use super::shelf::{Fifo, Refused, Shelf};
+use super::shelf::{AtHand, Fifo, Refused, Shelf, Store};
 
 /// What all senders of a channel hold; it goes with the last of them.
 struct Senders<T>(Arc<Shelf<Fifo<T>>>);
 
 impl<T> Drop for Senders<T> {
     fn drop(&mut self) {
-        self.0.shut(false);
+        drop(self.0.shut(false));
     }
 }
 
@@ -44,7 +47,7 @@ impl<T> Drop for Senders<T> {
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a channel needs room for at least one item");
     let shelf = Arc::new(Shelf::new(Some(capacity)));
-    (Sender { senders: Arc::new(Senders(shelf.clone())) }, Receiver { shelf })
+    (Sender { senders: Arc::new(Senders(shelf.clone())) }, Receiver::new(shelf))
 }
 
 /// A channel with no limit: a send never waits, and if the receiver does not keep up, the memory that it takes grows without bound.
@@ -56,7 +59,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 /// ```
 pub fn unbounded_channel<T>() -> (UnboundedSender<T>, Receiver<T>) {
     let shelf = Arc::new(Shelf::new(None));
-    (UnboundedSender { senders: Arc::new(Senders(shelf.clone())) }, Receiver { shelf })
+    (UnboundedSender { senders: Arc::new(Senders(shelf.clone())) }, Receiver::new(shelf))
 }
 
 /// A sending end of a [`channel`]. When the last clone is dropped, the receiver comes to the end.
@@ -135,7 +138,7 @@ impl<T> Clone for Sender<T> {
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.senders.0.fmt(f.debug_struct("Sender"))
+        self.senders.0.fmt(f.debug_struct("Sender"), 0)
     }
 }
 
@@ -185,7 +188,7 @@ impl<T> Clone for UnboundedSender<T> {
 
 impl<T> fmt::Debug for UnboundedSender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.senders.0.fmt(f.debug_struct("UnboundedSender"))
+        self.senders.0.fmt(f.debug_struct("UnboundedSender"), 0)
     }
 }
 
@@ -198,9 +201,15 @@ impl<T> fmt::Debug for UnboundedSender<T> {
 /// ```
 pub struct Receiver<T> {
     shelf: Arc<Shelf<Fifo<T>>>,
+    /// What came before all that is on the shelf; nothing, where there is a limit. Written by `recv` and `try_recv`.
+    at_hand: AtHand<Fifo<T>>,
 }
 
 impl<T> Receiver<T> {
+    fn new(shelf: Arc<Shelf<Fifo<T>>>) -> Self {
+        Receiver { shelf, at_hand: AtHand::new(Fifo::new()) }
+    }
+
     /// Waits for the next item; None when all senders are gone (or this end is [closed](Receiver::close)) and all was received.
     ///
     /// # Cancel safety
@@ -212,8 +221,8 @@ impl<T> Receiver<T> {
     /// drop(sender);
     /// assert_eq!(eddies::run(receiver.recv()), None);
     /// ```
-    pub async fn recv(&mut self) -> Option<T> {
-        self.shelf.get().await.ok()
+    pub fn recv(&mut self) -> impl Future<Output = Option<T>> {
+        self.shelf.receive(&mut self.at_hand)
     }
 
     /// The next item, if that needs no waiting.
@@ -227,7 +236,7 @@ impl<T> Receiver<T> {
     /// assert!(receiver.try_recv().is_err());
     /// ```
     pub fn try_recv(&mut self) -> Result<T, TryReceiveError> {
-        self.shelf.get_now().map_err(|refused| match refused {
+        self.shelf.receive_now(&mut self.at_hand).map_err(|refused| match refused {
             Refused::Wait => TryReceiveError::Empty,
             Refused::Shut => TryReceiveError::Closed,
         })
@@ -243,7 +252,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(receiver.try_recv(), Ok(1));
     /// ```
     pub fn close(&mut self) {
-        self.shelf.shut(false);
+        drop(self.shelf.shut(false));
     }
 
     /// How many items are there at this moment.
@@ -254,7 +263,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(receiver.len(), 1);
     /// ```
     pub fn len(&self) -> usize {
-        self.shelf.len()
+        self.at_hand.lock().len() + self.shelf.len()
     }
 
     /// Whether no item is there at this moment.
@@ -270,12 +279,15 @@ impl<T> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.shelf.shut(true);
+        // In the order in which they came.
+        let rest = self.shelf.shut(true);
+        drop(std::mem::replace(self.at_hand.get_mut(), Fifo::new()));
+        drop(rest);
     }
 }
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shelf.fmt(f.debug_struct("Receiver"))
+        self.shelf.fmt(f.debug_struct("Receiver"), self.at_hand.lock().len())
     }
 }

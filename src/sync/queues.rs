@@ -157,7 +157,7 @@ macro_rules! queues {
             /// assert!(queue.get_nowait().is_err());
             /// ```
             pub fn shutdown(&self, immediate: bool) {
-                self.shelf.shut(immediate);
+                drop(self.shelf.shut(immediate));
             }
 
             /// How many items are in the queue at this moment: asyncio's `qsize()`.
@@ -201,7 +201,7 @@ macro_rules! queues {
 
         impl<T $(: $bound)?> fmt::Debug for $name<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.shelf.fmt(f.debug_struct(stringify!($name)))
+                self.shelf.fmt(f.debug_struct(stringify!($name)), 0)
             }
         }
     )*};

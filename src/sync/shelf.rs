@@ -11,13 +11,19 @@
 //! - Q3. Once shut, nobody waits for an item or for room, and nothing is put down any more.
 //! - Q4. Nobody waits for the end of the work while `unfinished` is 0.
 //!
+//! A channel's receiver is the only getter of its shelf, for good. Where there is no limit it takes the items behind its own along ([`Haul`]): nobody
+//! else could be overtaken, and nobody waits for the room. A queue's getters take one each, since the next item is the next getter's.
+//!
 //! Items are dropped and returned with the mutex free. What runs under it is the comparison of a priority queue's items: it must not use
 //! that queue.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use super::wait_list::{Wait, WaitList, Waiter, Wakes};
+use crate::coop;
 use crate::loom::Mutex;
 
 /// Items in the order in which they will be taken.
@@ -174,9 +180,14 @@ impl<S: Store> ShelfState<S> {
     }
 
     fn put_down(&mut self, item: S::Item, wakes: &mut Wakes) {
+        self.lay(item);
+        self.promise(wakes);
+    }
+
+    /// Puts down where nobody waits for it.
+    fn lay(&mut self, item: S::Item) {
         self.store.push(item);
         self.unfinished += 1;
-        self.promise(wakes);
     }
 
     /// Grants items: Q1. Called when there is one more, or one fewer is promised.
@@ -219,6 +230,12 @@ impl<S: Store> ShelfState<S> {
 
 struct Get<S>(std::marker::PhantomData<fn() -> S>);
 
+impl<S> Get<S> {
+    fn new() -> Self {
+        Get(std::marker::PhantomData)
+    }
+}
+
 impl<S: Store> Waiter for Get<S> {
     type State = ShelfState<S>;
     type Grant = Result<(), Shut>;
@@ -250,6 +267,68 @@ impl<S: Store> Waiter for Get<S> {
             state.promised -= 1;
             state.promise(wakes);
         }
+    }
+}
+
+/// Waits for an item as [`Get`] does, for the one getter of a channel, and takes along what lies behind it: that getter then has it at hand, and
+/// needs no mutex for it. Only where there is no limit: with one, an item takes up room until it is received.
+struct Haul<'a, S: Store>(&'a mut AtHand<S>);
+
+/// What the getter of a channel has taken off the shelf and not yet received. It came before all that is on the shelf. Never locked on the way of
+/// an item: the mutex lets it be shared as the shelf is, for what looks at it and takes nothing.
+pub(super) type AtHand<S> = Mutex<S>;
+
+impl<S: Store> Haul<'_, S> {
+    fn take_along(&mut self, state: &mut ShelfState<S>) {
+        if state.limit.is_none() && state.has_item() {
+            debug_assert!(self.0.get_mut().len() == 0, "what came first is received first");
+            std::mem::swap(self.0.get_mut(), &mut state.store);
+        }
+    }
+}
+
+impl<S: Store> Waiter for Haul<'_, S> {
+    type State = ShelfState<S>;
+    type Grant = Result<(), Shut>;
+    type Output = Option<S::Item>;
+
+    fn list(state: &mut ShelfState<S>) -> &mut WaitList<Self::Grant> {
+        &mut state.getters
+    }
+
+    fn try_now(&mut self, state: &mut ShelfState<S>, wakes: &mut Wakes) -> Option<Self::Output> {
+        let item = Get::new().try_now(state, wakes)?;
+        self.take_along(state);
+        Some(item.ok())
+    }
+
+    fn claim(&mut self, grant: Self::Grant, state: &mut ShelfState<S>, wakes: &mut Wakes) -> Self::Output {
+        let item = Get::new().claim(grant, state, wakes);
+        self.take_along(state);
+        item.ok()
+    }
+
+    fn left(&mut self, grant: Option<Self::Grant>, state: &mut ShelfState<S>, wakes: &mut Wakes) {
+        Get::new().left(grant, state, wakes);
+    }
+}
+
+/// Receives an item: what is at hand, or else [`Haul`].
+pub(super) struct Receive<'a, S: Store>(Wait<'a, Haul<'a, S>>);
+
+impl<S: Store> Future for Receive<'_, S> {
+    type Output = Option<S::Item>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let at_hand = self.0.waiter().0.get_mut();
+        if at_hand.len() == 0 {
+            return Pin::new(&mut self.0).poll(cx);
+        }
+        let unit = ready!(coop::poll_proceed(cx));
+        let item = at_hand.pop();
+        unit.made_progress();
+        Poll::Ready(item)
     }
 }
 
@@ -344,10 +423,14 @@ impl<S: Store> Shelf<S> {
         let mut wakes = Wakes::new();
         {
             let mut state = self.state.lock();
-            match state.can_put() {
-                Ok(()) => state.put_down(item, &mut wakes),
-                Err(refused) => return Err((refused, item)),
+            if let Err(refused) = state.can_put() {
+                return Err((refused, item));
             }
+            if state.getters.is_empty() {
+                state.lay(item);
+                return Ok(());
+            }
+            state.put_down(item, &mut wakes);
         }
         wakes.wake();
         Ok(())
@@ -355,12 +438,34 @@ impl<S: Store> Shelf<S> {
 
     /// Waits for an item.
     pub(super) fn get(&self) -> impl Future<Output = Result<S::Item, Shut>> {
-        Wait::new(&self.state, Get::<S>(std::marker::PhantomData))
+        Wait::new(&self.state, Get::<S>::new())
+    }
+
+    /// Waits for an item; for the only getter, which takes away what is `at_hand` before.
+    #[inline]
+    pub(super) fn receive<'a>(&'a self, at_hand: &'a mut AtHand<S>) -> Receive<'a, S> {
+        Receive(Wait::new(&self.state, Haul(at_hand)))
     }
 
     pub(super) fn get_now(&self) -> Result<S::Item, Refused> {
         let mut wakes = Wakes::new();
         let item = self.state.lock().take(&mut wakes);
+        wakes.wake();
+        item
+    }
+
+    /// An item, if that needs no waiting; for the only getter.
+    pub(super) fn receive_now(&self, at_hand: &mut AtHand<S>) -> Result<S::Item, Refused> {
+        if let Some(item) = at_hand.get_mut().pop() {
+            return Ok(item);
+        }
+        let mut wakes = Wakes::new();
+        let item = {
+            let mut state = self.state.lock();
+            let item = state.take(&mut wakes);
+            Haul(at_hand).take_along(&mut state);
+            item
+        };
         wakes.wake();
         item
     }
@@ -386,8 +491,8 @@ impl<S: Store> Shelf<S> {
         was_unfinished
     }
 
-    /// Nothing more is put down; `clear` also drops what is there, and counts it as done.
-    pub(super) fn shut(&self, clear: bool) {
+    /// Nothing more is put down; `clear` also returns what is there, and counts it as done.
+    pub(super) fn shut(&self, clear: bool) -> S {
         let (mut wakes, mut cleared) = (Wakes::new(), S::new());
         let mut state = self.state.lock();
         state.is_shut = true;
@@ -400,7 +505,7 @@ impl<S: Store> Shelf<S> {
         }
         drop(state);
         wakes.wake();
-        drop(cleared);
+        cleared
     }
 
     pub(super) fn is_shut(&self) -> bool {
@@ -415,11 +520,17 @@ impl<S: Store> Shelf<S> {
         self.limit
     }
 
-    /// What the queues show of themselves.
-    pub(super) fn fmt(&self, mut shown: std::fmt::DebugStruct<'_, '_>) -> std::fmt::Result {
+    /// What the queues show of themselves; so many items are at hand.
+    pub(super) fn fmt(&self, mut shown: std::fmt::DebugStruct<'_, '_>, at_hand: usize) -> std::fmt::Result {
         let (len, unfinished, getters, putters, is_shut) = {
             let state = self.state.lock();
-            (state.store.len(), state.unfinished, state.getters.waiting(), state.putters.waiting(), state.is_shut)
+            (
+                state.store.len() + at_hand,
+                state.unfinished,
+                state.getters.waiting(),
+                state.putters.waiting(),
+                state.is_shut,
+            )
         };
         shown.field("len", &len).field("limit", &self.limit).field("unfinished", &unfinished);
         shown.field("getters", &getters).field("putters", &putters).field("is_shut", &is_shut).finish()

@@ -127,6 +127,12 @@ impl<G> WaitList<G> {
         WaitList { entries: Slab::new(), first: None, last: None, waiting: 0 }
     }
 
+    /// Whether nobody waits who was granted nothing.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     /// How many wait and have been granted nothing.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
@@ -255,6 +261,12 @@ pub(crate) struct Wait<'a, W: Waiter> {
 impl<'a, W: Waiter> Wait<'a, W> {
     pub(crate) fn new(state: &'a Mutex<W::State>, waiter: W) -> Self {
         Wait { state, waiter, key: None }
+    }
+
+    /// What waits in it.
+    #[inline]
+    pub(crate) fn waiter(&mut self) -> &mut W {
+        &mut self.waiter
     }
 
     /// Whether it has a place in the list.
