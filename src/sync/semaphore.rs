@@ -24,7 +24,7 @@ impl Permits {
     }
 
     fn take(&mut self, count: usize) -> Option<usize> {
-        let can = self.waiters.waiting() == 0 && self.free >= count;
+        let can = self.waiters.is_empty() && self.free >= count;
         can.then(|| {
             self.free -= count;
             count
@@ -253,8 +253,14 @@ impl fmt::Debug for Semaphore {
 }
 
 fn give_back(permits: &Mutex<Permits>, count: usize) {
+    let mut permits = permits.lock();
+    if permits.waiters.is_empty() {
+        permits.free += count;
+        return;
+    }
     let mut wakes = Wakes::new();
-    permits.lock().put_back(count, &mut wakes);
+    permits.put_back(count, &mut wakes);
+    drop(permits);
     wakes.wake();
 }
 
