@@ -369,6 +369,30 @@ fn what_the_receiver_has_at_hand_comes_first() {
     assert_eq!((receiver.len(), receiver.try_recv()), (0, Err(TryReceiveError::Closed)));
 }
 
+/// A wait that is given up takes its waker along, and one that is polled by another task wakes that one.
+#[test]
+fn a_receiver_wakes_who_polled_it_last() {
+    let ((first_woken, first), (woken, waker)) = (Count::new(), Count::new());
+    let (sender, mut receiver) = channel(2);
+    assert!(poll_with(pin!(receiver.recv()), &first).is_pending());
+    assert_eq!(Arc::strong_count(&first_woken), 2, "the waker went with the wait");
+    {
+        let mut waits = pin!(receiver.recv());
+        assert!(poll_with(waits.as_mut(), &first).is_pending());
+        assert!(poll_with(waits.as_mut(), &waker).is_pending());
+        sender.try_send(1).unwrap();
+        sender.try_send(2).unwrap();
+        assert_eq!((first_woken.get(), woken.get()), (0, 1), "one wake for one wait");
+        assert_eq!(ready(poll(waits)), Some(1));
+    }
+    assert_eq!(ready(poll(pin!(receiver.recv()))), Some(2));
+    let mut waits = pin!(receiver.recv());
+    assert!(poll_with(waits.as_mut(), &waker).is_pending());
+    drop(sender);
+    assert_eq!((woken.get(), ready(poll(waits))), (2, None));
+    assert_eq!((Arc::strong_count(&first_woken), Arc::strong_count(&woken)), (2, 2), "no waker is kept");
+}
+
 /// A receiver that goes drops what it has at hand and what is on the shelf, in the order of the sends.
 #[test]
 fn a_receiver_that_goes_drops_in_order() {

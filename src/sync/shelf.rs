@@ -4,15 +4,17 @@
 //! (`promised`), or the right to put one down (`reserved`). So a cancelled getter leaves the items in their order, and a cancelled putter
 //! leaves nothing behind; either right goes to the next in line.
 //!
+//! A shelf has getters or, when it is a channel's, a receiver: one for good, so that nothing has to be granted. It waits with no more than its waker
+//! in the state, and looks on the shelf when it is woken. Where there is no limit it takes the items behind its own along: nobody else could be
+//! overtaken, and nobody waits for the room. A getter takes one, since the next item is the next getter's.
+//!
 //! # Invariants, whenever the mutex is free
 //!
-//! - Q1. While somebody waits for an item, every item is promised: `promised == store.len()`. Hence an item put down goes to the first.
+//! - Q1. While a getter waits for an item, every item is promised: `promised == store.len()`. Hence an item put down goes to the first.
 //! - Q2. While somebody waits for room, `store.len() + reserved == limit`. Where there is no limit nobody waits for room.
 //! - Q3. Once shut, nobody waits for an item or for room, and nothing is put down any more.
 //! - Q4. Nobody waits for the end of the work while `unfinished` is 0.
-//!
-//! A channel's receiver is the only getter of its shelf, for good. Where there is no limit it takes the items behind its own along ([`Haul`]): nobody
-//! else could be overtaken, and nobody waits for the room. A queue's getters take one each, since the next item is the next getter's.
+//! - Q5. While a receiver waits, nothing is on the shelf and it is not shut: who puts an item down, or shuts, takes its waker.
 //!
 //! Items are dropped and returned with the mutex free. What runs under it is the comparison of a priority queue's items: it must not use
 //! that queue.
@@ -20,11 +22,11 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::wait_list::{Wait, WaitList, Waiter, Wakes};
 use crate::coop;
-use crate::loom::Mutex;
+use crate::loom::{Mutex, MutexGuard};
 
 /// Items in the order in which they will be taken.
 pub(super) trait Store {
@@ -166,6 +168,8 @@ pub(super) struct ShelfState<S> {
     unfinished: u64,
     is_shut: bool,
     getters: WaitList<Result<(), Shut>>,
+    /// In place of the getters: a channel's receiver, while it waits and was not woken.
+    receiver: Option<Waker>,
     putters: WaitList<Result<(), Shut>>,
     joiners: WaitList<()>,
 }
@@ -179,15 +183,30 @@ impl<S: Store> ShelfState<S> {
         self.limit.is_none_or(|limit| self.store.len() + self.reserved < limit)
     }
 
+    #[inline]
     fn put_down(&mut self, item: S::Item, wakes: &mut Wakes) {
-        self.lay(item);
+        if let Some(receiver) = self.lay(item) {
+            wakes.add(receiver);
+        }
         self.promise(wakes);
     }
 
-    /// Puts down where nobody waits for it.
-    fn lay(&mut self, item: S::Item) {
+    /// Puts down where no getter waits; a receiver is to be woken.
+    #[inline]
+    #[must_use]
+    fn lay(&mut self, item: S::Item) -> Option<Waker> {
         self.store.push(item);
         self.unfinished += 1;
+        self.receiver.take()
+    }
+
+    /// The receiver takes what there is besides the item that it took: it has it at hand then, and needs no lock for it. Only where there is no
+    /// limit: with one, an item takes up room until it is received.
+    fn take_along(&mut self, at_hand: &mut AtHand<S>) {
+        if self.limit.is_none() && self.has_item() {
+            debug_assert!(at_hand.get_mut().len() == 0, "what came first is received first");
+            std::mem::swap(at_hand.get_mut(), &mut self.store);
+        }
     }
 
     /// Grants items: Q1. Called when there is one more, or one fewer is promised.
@@ -230,12 +249,6 @@ impl<S: Store> ShelfState<S> {
 
 struct Get<S>(std::marker::PhantomData<fn() -> S>);
 
-impl<S> Get<S> {
-    fn new() -> Self {
-        Get(std::marker::PhantomData)
-    }
-}
-
 impl<S: Store> Waiter for Get<S> {
     type State = ShelfState<S>;
     type Grant = Result<(), Shut>;
@@ -270,65 +283,45 @@ impl<S: Store> Waiter for Get<S> {
     }
 }
 
-/// Waits for an item as [`Get`] does, for the one getter of a channel, and takes along what lies behind it: that getter then has it at hand, and
-/// needs no mutex for it. Only where there is no limit: with one, an item takes up room until it is received.
-struct Haul<'a, S: Store>(&'a mut AtHand<S>);
-
-/// What the getter of a channel has taken off the shelf and not yet received. It came before all that is on the shelf. Never locked on the way of
+/// What the receiver of a channel has taken off the shelf and not yet received. It came before all that is on the shelf. Never locked on the way of
 /// an item: the mutex lets it be shared as the shelf is, for what looks at it and takes nothing.
 pub(super) type AtHand<S> = Mutex<S>;
 
-impl<S: Store> Haul<'_, S> {
-    fn take_along(&mut self, state: &mut ShelfState<S>) {
-        if state.limit.is_none() && state.has_item() {
-            debug_assert!(self.0.get_mut().len() == 0, "what came first is received first");
-            std::mem::swap(self.0.get_mut(), &mut state.store);
-        }
-    }
+/// Receives an item: the first at hand, or else the first on the shelf.
+pub(super) struct Receive<'a, S: Store> {
+    shelf: &'a Shelf<S>,
+    at_hand: &'a mut AtHand<S>,
+    /// Whether its waker is, or was, with the shelf.
+    has_waited: bool,
 }
-
-impl<S: Store> Waiter for Haul<'_, S> {
-    type State = ShelfState<S>;
-    type Grant = Result<(), Shut>;
-    type Output = Option<S::Item>;
-
-    fn list(state: &mut ShelfState<S>) -> &mut WaitList<Self::Grant> {
-        &mut state.getters
-    }
-
-    fn try_now(&mut self, state: &mut ShelfState<S>, wakes: &mut Wakes) -> Option<Self::Output> {
-        let item = Get::new().try_now(state, wakes)?;
-        self.take_along(state);
-        Some(item.ok())
-    }
-
-    fn claim(&mut self, grant: Self::Grant, state: &mut ShelfState<S>, wakes: &mut Wakes) -> Self::Output {
-        let item = Get::new().claim(grant, state, wakes);
-        self.take_along(state);
-        item.ok()
-    }
-
-    fn left(&mut self, grant: Option<Self::Grant>, state: &mut ShelfState<S>, wakes: &mut Wakes) {
-        Get::new().left(grant, state, wakes);
-    }
-}
-
-/// Receives an item: what is at hand, or else [`Haul`].
-pub(super) struct Receive<'a, S: Store>(Wait<'a, Haul<'a, S>>);
 
 impl<S: Store> Future for Receive<'_, S> {
     type Output = Option<S::Item>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let at_hand = self.0.waiter().0.get_mut();
-        if at_hand.len() == 0 {
-            return Pin::new(&mut self.0).poll(cx);
-        }
         let unit = ready!(coop::poll_proceed(cx));
-        let item = at_hand.pop();
+        if let Some(item) = self.at_hand.get_mut().pop() {
+            unit.made_progress();
+            return Poll::Ready(Some(item));
+        }
+        let me = &mut *self;
+        let Some(output) = me.shelf.take_or_wait(me.at_hand, cx.waker()) else {
+            me.has_waited = true;
+            return Poll::Pending;
+        };
+        me.has_waited = false;
         unit.made_progress();
-        Poll::Ready(item)
+        Poll::Ready(output)
+    }
+}
+
+impl<S: Store> Drop for Receive<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.has_waited {
+            self.shelf.receiver_leaves();
+        }
     }
 }
 
@@ -408,6 +401,7 @@ impl<S: Store> Shelf<S> {
             unfinished: 0,
             is_shut: false,
             getters: WaitList::new(),
+            receiver: None,
             putters: WaitList::new(),
             joiners: WaitList::new(),
         };
@@ -420,41 +414,73 @@ impl<S: Store> Shelf<S> {
     }
 
     pub(super) fn put_now(&self, item: S::Item) -> Result<(), (Refused, S::Item)> {
-        let mut wakes = Wakes::new();
-        {
-            let mut state = self.state.lock();
-            if let Err(refused) = state.can_put() {
-                return Err((refused, item));
-            }
-            if state.getters.is_empty() {
-                state.lay(item);
-                return Ok(());
-            }
-            state.put_down(item, &mut wakes);
+        let mut state = self.state.lock();
+        if let Err(refused) = state.can_put() {
+            return Err((refused, item));
         }
-        wakes.wake();
+        if !state.getters.is_empty() {
+            Self::put_for_getter(state, item);
+            return Ok(());
+        }
+        let receiver = state.lay(item);
+        drop(state);
+        if let Some(waker) = receiver {
+            waker.wake();
+        }
         Ok(())
+    }
+
+    #[inline(never)]
+    fn put_for_getter(mut state: MutexGuard<'_, ShelfState<S>>, item: S::Item) {
+        let mut wakes = Wakes::new();
+        state.put_down(item, &mut wakes);
+        drop(state);
+        wakes.wake();
     }
 
     /// Waits for an item.
     pub(super) fn get(&self) -> impl Future<Output = Result<S::Item, Shut>> {
-        Wait::new(&self.state, Get::<S>::new())
+        Wait::new(&self.state, Get::<S>(std::marker::PhantomData))
     }
 
-    /// Waits for an item; for the only getter, which takes away what is `at_hand` before.
+    /// Waits for an item; for a channel's receiver, which takes away what is `at_hand` before.
     #[inline]
     pub(super) fn receive<'a>(&'a self, at_hand: &'a mut AtHand<S>) -> Receive<'a, S> {
-        Receive(Wait::new(&self.state, Haul(at_hand)))
+        Receive { shelf: self, at_hand, has_waited: false }
     }
 
-    pub(super) fn get_now(&self) -> Result<S::Item, Refused> {
+    /// An item for the receiver, or none when none will come; or no answer, and it waits.
+    #[inline(never)]
+    fn take_or_wait(&self, at_hand: &mut AtHand<S>, waker: &Waker) -> Option<Option<S::Item>> {
         let mut wakes = Wakes::new();
-        let item = self.state.lock().take(&mut wakes);
+        let mut state = self.state.lock();
+        let output = match state.take(&mut wakes) {
+            Ok(item) => Some(item),
+            Err(Refused::Shut) => None,
+            Err(Refused::Wait) => {
+                let stale = match &state.receiver {
+                    Some(old) if old.will_wake(waker) => None,
+                    _ => state.receiver.replace(waker.clone()),
+                };
+                drop(state);
+                drop(stale);
+                return None;
+            }
+        };
+        state.take_along(at_hand);
+        drop(state);
         wakes.wake();
-        item
+        Some(output)
     }
 
-    /// An item, if that needs no waiting; for the only getter.
+    /// The receiver does not wait any longer. What it was woken for is where it was.
+    #[cold]
+    fn receiver_leaves(&self) {
+        let stale = self.state.lock().receiver.take();
+        drop(stale);
+    }
+
+    /// An item, if that needs no waiting; for a channel's receiver.
     pub(super) fn receive_now(&self, at_hand: &mut AtHand<S>) -> Result<S::Item, Refused> {
         if let Some(item) = at_hand.get_mut().pop() {
             return Ok(item);
@@ -463,9 +489,16 @@ impl<S: Store> Shelf<S> {
         let item = {
             let mut state = self.state.lock();
             let item = state.take(&mut wakes);
-            Haul(at_hand).take_along(&mut state);
+            state.take_along(at_hand);
             item
         };
+        wakes.wake();
+        item
+    }
+
+    pub(super) fn get_now(&self) -> Result<S::Item, Refused> {
+        let mut wakes = Wakes::new();
+        let item = self.state.lock().take(&mut wakes);
         wakes.wake();
         item
     }
@@ -498,6 +531,9 @@ impl<S: Store> Shelf<S> {
         state.is_shut = true;
         state.putters.grant_all(&mut wakes, || Err(Shut));
         state.getters.grant_all(&mut wakes, || Err(Shut));
+        if let Some(receiver) = state.receiver.take() {
+            wakes.add(receiver);
+        }
         if clear {
             std::mem::swap(&mut cleared, &mut state.store);
             state.unfinished = state.unfinished.saturating_sub(cleared.len() as u64);
@@ -527,7 +563,7 @@ impl<S: Store> Shelf<S> {
             (
                 state.store.len() + at_hand,
                 state.unfinished,
-                state.getters.waiting(),
+                state.getters.waiting() + usize::from(state.receiver.is_some()),
                 state.putters.waiting(),
                 state.is_shut,
             )

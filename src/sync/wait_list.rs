@@ -1,4 +1,5 @@
-//! The one wait-list under every primitive of `sync`, and the one future that waits in it.
+//! The one wait-list under every primitive of `sync` for which many may wait, and the one future that waits in it. (The ends of a oneshot and the
+//! receiver of a channel wait alone: each leaves its waker in the state and takes it along when it goes.)
 //!
 //! A primitive is a state behind one mutex, and a [`WaitList`] is a part of that state. Whoever has to wait enters the list at its first
 //! poll; whoever has something to give *grants* it to the first in the list, under the same mutex. A grant is a value: the lock's box, a
@@ -261,12 +262,6 @@ pub(crate) struct Wait<'a, W: Waiter> {
 impl<'a, W: Waiter> Wait<'a, W> {
     pub(crate) fn new(state: &'a Mutex<W::State>, waiter: W) -> Self {
         Wait { state, waiter, key: None }
-    }
-
-    /// What waits in it.
-    #[inline]
-    pub(crate) fn waiter(&mut self) -> &mut W {
-        &mut self.waiter
     }
 
     /// Whether it has a place in the list.
