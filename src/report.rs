@@ -174,7 +174,7 @@ impl fmt::Display for Exception {
 
 /// A poll that has kept its loop for longer than the threshold; see [`Builder::slow_poll`](crate::Builder::slow_poll).
 ///
-/// The time is the wall clock's, as the monitor saw it: it counts from up to a tick (1 ms) after the poll began, and includes time in which the
+/// The time is the wall clock's, as the monitor saw it: it counts from up to two looks (11 ms; with thresholds below 50 ms: 2 ms) after the poll began, and includes time in which the
 /// operating system ran something else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowPoll {

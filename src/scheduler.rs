@@ -147,7 +147,7 @@ pub(crate) mod signal {
     pub(crate) const CLOSE: u32 = 2;
     /// Another thread asks for the seat.
     pub(crate) const LEAVE: u32 = 4;
-    /// The monitor saw no turn of the reactor between two ticks.
+    /// The monitor saw no turn of the reactor between two looks.
     pub(crate) const TURN: u32 = 8;
     /// The loop's first timed call is due.
     pub(crate) const CALLS: u32 = 16;

@@ -94,7 +94,8 @@ impl AsyncWrite for ChildStdin {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.open()?.poll_io(cx, Direction::Write, |mut pipe| pipe.write_vectored(bufs))
+        // Nothing is concluded from how many bytes it took.
+        self.open()?.poll_transfer(cx, Direction::Write, 0, |mut pipe| pipe.write_vectored(bufs))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -177,7 +178,7 @@ macro_rules! reading_end {
                 if bufs.iter().all(|buf| buf.is_empty()) {
                     return Poll::Ready(Ok(0));
                 }
-                self.source.poll_io(cx, Direction::Read, |mut pipe| pipe.read_vectored(bufs))
+                self.source.poll_transfer(cx, Direction::Read, 0, |mut pipe| pipe.read_vectored(bufs))
             }
         }
 

@@ -145,7 +145,12 @@ impl Monitor {
     fn run(&self, watched: &Weak<Shared>) {
         let mut watch = Watch::new();
         let mut pace = Pace::default();
+        // Who had this thread started left word before. It would end the first pause.
+        if !self.drowse.pause(None) {
+            return;
+        }
         while let Some(shared) = watched.upgrade() {
+            let looked_at = Instant::now();
             pace.never_rests = shared.settings.slow_poll.is_some_and(|threshold| threshold < REST * 5);
             let look = watch.look(&shared);
             if look.wants_spare {
@@ -158,6 +163,10 @@ impl Monitor {
             };
             drop(shared);
             if !self.drowse.pause(until_next) {
+                return;
+            }
+            // Between two looks is a tick at least: a poll that is shorter is no stall.
+            if until_next == Some(REST) && looked_at.elapsed() < REST && !self.drowse.pause(Some(TICK)) {
                 return;
             }
             if until_next.is_none() {
@@ -182,7 +191,7 @@ enum Next {
 /// When the monitor looks again. Its thread's own.
 ///
 /// Two looks find a stall: the first sees where the loop is, the second that it is there still. So whoever runs in one look gets another one a tick
-/// later, and nobody is looked at more often than that unless a poll is long, or is expected to be, or something else waits for the monitor. A long poll that
+/// later, and nobody is looked at more often than that unless a poll is long, or may be, or is expected to be, or something else waits for the monitor. A long poll that
 /// nobody expected is found after 6 ms in the mean and 11 at worst; where they are frequent, each after 1 to 2.
 #[derive(Default)]
 struct Pace {
@@ -192,8 +201,8 @@ struct Pace {
     alert_until: Option<Instant>,
     /// Since when nothing has run, as far as the looks can tell.
     quiet_since: Option<Instant>,
-    /// The last look was the second of two.
-    has_looked_twice: bool,
+    /// The last look was the first of two.
+    has_looked_once: bool,
     /// Slow polls are to be reported that would begin and end between two looks.
     never_rests: bool,
 }
@@ -209,15 +218,18 @@ impl Pace {
             return Next::Sleep;
         }
         let is_alert = self.alert_until.is_some_and(|until| now < until);
-        let looks_twice = look.is_active && !self.has_looked_twice;
-        self.has_looked_twice = looks_twice;
-        if look.has_long || is_alert || looks_twice || self.never_rests { Next::Tick } else { Next::Rest }
+        self.has_looked_once = look.is_active && !self.has_looked_once;
+        if look.has_long || look.may_be_long || is_alert || self.has_looked_once || self.never_rests {
+            Next::Tick
+        } else {
+            Next::Rest
+        }
     }
 
     /// The monitor slept, and has been roused.
     fn begin_anew(&mut self) {
         self.quiet_since = None;
-        self.has_looked_twice = false;
+        self.has_looked_once = false;
     }
 }
 
@@ -242,6 +254,9 @@ const SPARE_IDLE_TICKS: u32 = 50;
 /// Ticks in one poll after which others may take what lies in the loop's `yielded` queue.
 const STUCK_TICKS: u32 = 20;
 
+/// Ticks without a poll in which the monitor does not rest, whatever the kernel says of the loop's thread.
+const UNSURE_TICKS: u32 = 4;
+
 /// Of so many stalled loops, at most, the kernel is asked in a look whether they wait for a CPU, and again before a spare worker is started: it takes up
 /// to 10 us for each.
 const THREADS_ASKED_MAX: usize = 16;
@@ -257,8 +272,10 @@ pub(super) struct Look {
     pub(super) has_progressed: bool,
     /// A poll is long, or there are spare workers for one that was.
     pub(super) has_long: bool,
-    /// Of a poll that is long it was not known yet.
+    /// Of a poll that is long it was not known yet, and its task did not say so.
     pub(super) began_long: bool,
+    /// A loop has been stalled for less than [`UNSURE_TICKS`], and it is not known whether for want of a CPU.
+    pub(super) may_be_long: bool,
     /// Every loop that runs is stalled, and work waits.
     pub(super) wants_spare: bool,
 }
@@ -288,7 +305,7 @@ pub(super) struct Watch {
 struct Seen {
     /// Polls begun and turns made.
     progress: (usize, usize),
-    /// When it was first seen at this point, and what its thread had had of a CPU then, if spare workers may come and that is known.
+    /// When it was first seen at this point, and what its thread had had of a CPU then, if that is known.
     since: Instant,
     cpu: Option<Duration>,
     is_reported: bool,
@@ -317,7 +334,8 @@ impl Watch {
 
     /// One look at everything.
     pub(super) fn look(&mut self, shared: &Arc<Shared>) -> Look {
-        let (mut wants_spare, mut has_progressed, mut has_long, mut began_long) = (false, false, false, false);
+        let (mut wants_spare, mut has_progressed) = (false, false);
+        let (mut has_long, mut began_long, mut may_be_long) = (false, false, false);
         if shared.is_watched() {
             let now = Instant::now();
             let is_first = self.seen.is_empty();
@@ -340,9 +358,10 @@ impl Watch {
                 if is_stalled && !self.seen[each.index].is_long && asked < THREADS_ASKED_MAX {
                     asked += 1;
                     self.seen[each.index].is_long = !self.waits_for_cpu(each, SURELY_LONG);
-                    began_long |= self.seen[each.index].is_long;
+                    began_long |= self.seen[each.index].is_long && !each.is_lent();
                 }
                 has_long |= is_stalled && self.seen[each.index].is_long;
+                may_be_long |= is_stalled && self.seen[each.index].stalled_ticks < UNSURE_TICKS;
                 running += u32::from(is_running);
                 stalled += u32::from(is_stalled);
                 if is_running && !is_stalled {
@@ -365,7 +384,7 @@ impl Watch {
         if shared.blocking.needs_attention() {
             shared.blocking.grow_if_stalled(Instant::now());
         }
-        Look { is_active: is_active(shared), has_progressed, has_long, began_long, wants_spare }
+        Look { is_active: is_active(shared), has_progressed, has_long, began_long, may_be_long, wants_spare }
     }
 
     /// One look at one loop: what it needs, given what it had done at the last look. Whether it runs, and whether it is stalled.
@@ -374,7 +393,7 @@ impl Watch {
         let before = self.seen[each.index];
         let has_polled = progress.0 != before.progress.0;
         if progress != before.progress || is_first {
-            let cpu = if shared.spares().is_empty() { None } else { each.cpu.used() };
+            let cpu = each.cpu.used();
             self.seen[each.index] = Seen { progress, since: now, cpu, is_reported: false, is_long: false, ..before };
         }
         self.seen[each.index].idle_ticks = if has_polled { 0 } else { before.idle_ticks.saturating_add(1) };
@@ -439,22 +458,27 @@ impl Watch {
         !each.is_lent() && each.cpu.waits_since(self.seen[each.index].cpu, long)
     }
 
-    /// Sends the spare workers home when no poll of anybody's has been long for a while. Whether there are any.
+    /// Sends the spare workers home when no poll of anybody's has been long for a while. Whether there are any that were not sent home yet.
     fn retire_spares(&mut self, shared: &Shared) -> bool {
         if !shared.spares().iter().any(|spare| spare.is_occupied()) {
             self.short_ticks = 0;
             return false;
         }
-        let is_long = |each: &LoopShared| self.seen[each.index].stalled_ticks > 0 && !self.waits_for_cpu(each, LONG);
+        let is_long = |each: &LoopShared| {
+            let seen = &self.seen[each.index];
+            seen.stalled_ticks > 0 && (seen.is_long || !self.waits_for_cpu(each, LONG))
+        };
         let is_any_long = shared.in_use().iter().any(|each| is_running(each, shared) && is_long(each));
         self.short_ticks = if is_any_long { 0 } else { self.short_ticks + 1 };
-        if self.short_ticks >= SPARE_IDLE_TICKS {
-            self.short_ticks = 0;
+        let are_to_leave = self.short_ticks >= SPARE_IDLE_TICKS;
+        if are_to_leave && self.short_ticks.is_multiple_of(SPARE_IDLE_TICKS) {
+            // One with local tasks stays. It is told again after as many ticks.
+            self.short_ticks = SPARE_IDLE_TICKS;
             for spare in shared.spares().iter().filter(|spare| spare.is_occupied()) {
                 spare.signal(signal::LEAVE);
             }
         }
-        true
+        !are_to_leave
     }
 
     /// Divides the stalled loops that no sleeper could be sent to among those that run, or serves them from here.
@@ -528,8 +552,14 @@ impl Watch {
 mod tests {
     use super::*;
 
-    const IDLE: Look =
-        Look { is_active: false, has_progressed: false, has_long: false, began_long: false, wants_spare: false };
+    const IDLE: Look = Look {
+        is_active: false,
+        has_progressed: false,
+        has_long: false,
+        began_long: false,
+        may_be_long: false,
+        wants_spare: false,
+    };
     /// Nobody runs at the moment.
     const SPARSE: Look = Look { has_progressed: true, ..IDLE };
     const BUSY: Look = Look { is_active: true, ..SPARSE };
@@ -560,6 +590,14 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(looks.next(&BUSY), Next::Tick);
             assert_eq!(looks.next(&BUSY), Next::Rest);
+        }
+    }
+
+    #[test]
+    fn a_stall_that_may_be_a_long_poll_is_looked_at_again() {
+        let mut looks = looks();
+        for _ in 0..10 {
+            assert_eq!(looks.next(&Look { may_be_long: true, ..BUSY }), Next::Tick);
         }
     }
 

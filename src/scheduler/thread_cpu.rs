@@ -5,7 +5,7 @@
 //! CPUs busy, one to three spare workers came, and had more of them than the workers (benches/RESULTS.md).
 //!
 //! The owner writes down who it is when it begins to run ([`sit_down`](ThreadCpu::sit_down)). The monitor asks the kernel: [`used`](ThreadCpu::used), one system call, for each loop
-//! that made progress in a tick; [`is_asleep`](ThreadCpu::is_asleep), a read of `/proc`, only where a poll had hardly any CPU and every loop stands still. Both are hints. Where they
+//! that made progress between two looks; [`is_asleep`](ThreadCpu::is_asleep), a read of `/proc`, only for a loop that stands still in a poll that had hardly any CPU. Both are hints. Where they
 //! cannot be had (another system than Linux, no `/proc`, nobody sat down) a loop without progress counts as stalled.
 //!
 //! Rejected: the times in `/proc/self/task/*/schedstat`, without unsafe: those of a running thread are as old as the kernel's last tick, which is up to 10 ms.

@@ -1,6 +1,6 @@
 //! What a helper does between two calls for help: it sleeps in a vigil over the loops it was sent to.
 //!
-//! The monitor notices a stall within two of its ticks. A request that then comes in on a socket of the stalled loop should not wait for the next
+//! The monitor notices a stall within two of its looks. A request that then comes in on a socket of the stalled loop should not wait for the next
 //! tick, so a helper that has served a loop *attends* it: from then on it sleeps in a [`Vigil`], and what becomes ready on the stalled
 //! loop's reactor wakes it at once. All of that is the helper's own; others see who attends a loop by its word
 //! ([`Attendance`](crate::scheduler::attendance::Attendance)), which keeps the monitor from sending anybody for sockets.
