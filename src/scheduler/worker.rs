@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use self::attending::Attending;
 use self::linger::{LOOKS, Linger};
+use self::neighbour::Neighbour;
 use super::call_timers::CallTimers;
 use super::fresh_timer::FreshTimer;
 use super::park::{Notice, Place};
@@ -160,6 +161,8 @@ pub(crate) struct Worker {
     /// What a poll takes here, in nanoseconds: a running mean.
     poll_time: Cell<u64>,
     linger: Linger,
+    /// The loop that this one looks after while both run.
+    neighbour: Neighbour,
     /// How often in a row the run-next slot was taken.
     slot_run: Cell<u32>,
     /// How many tasks were preferred to those of the `yielded` queue since it was last taken from.
@@ -196,6 +199,7 @@ impl Worker {
             last_check: Cell::new((0, now)),
             poll_time: Cell::new(POLL_TIME_AT_FIRST.as_nanos() as u64),
             linger: Linger::new(),
+            neighbour: Neighbour::new(),
             slot_run: Cell::new(0),
             passed_over: Cell::new(0),
             eager_depth: Cell::new(0),
@@ -596,6 +600,9 @@ impl Worker {
         if passed >= CHECK_PERIOD / 2 {
             self.last_check.set((tick, now));
             self.turn(Some(Duration::ZERO));
+            if self.shared.is_watched() {
+                self.look_at_neighbour(now);
+            }
         }
         if self.drain_inbox(&self.home) {
             self.publish_surplus();
@@ -677,7 +684,11 @@ impl Worker {
     /// is fetched too.
     fn help(&self) {
         let Some(stalled) = self.home.rescue.take().filter(|&stalled| stalled != self.home.index) else { return };
-        let stalled = self.shared.at(stalled);
+        self.take_over(self.shared.at(stalled));
+    }
+
+    /// Takes over what waits on a stalled loop.
+    fn take_over(&self, stalled: &Arc<LoopShared>) {
         self.rescue(stalled);
         self.attend(stalled);
         for _ in 0..HELP_STEALS {
@@ -1089,6 +1100,7 @@ pub(super) enum Origin {
 
 mod attending;
 mod linger;
+mod neighbour;
 #[cfg(all(test, not(eddies_loom)))]
 mod simulation;
 #[cfg(all(test, not(eddies_loom)))]

@@ -454,6 +454,32 @@ fn of_two_stalled_loops_one_gets_the_help_of_a_busy_one_and_the_other_the_monito
     stalls.end();
 }
 
+/// Without the monitor: it rests.
+#[test]
+fn a_loop_that_runs_takes_over_what_waits_on_a_neighbour_that_stands_still() {
+    let stalls = Stalls::new(2, 0, 1);
+    let looking = Worker::new(stalls.shared.clone(), stalls.shared.seats.take(1).unwrap());
+    let begin = Instant::now();
+    let look = |half_ms: u32| {
+        looking.look_at_neighbour(begin + Duration::from_micros(500) * half_ms);
+        stalls.rings[0].count()
+    };
+    assert_eq!(look(0), 0, "nothing is known of it yet");
+    assert_eq!(look(1), 0, "too soon");
+    assert_eq!(look(2), 1, "it stands still, and its timer is due");
+    stalls.arm(0);
+    assert_eq!(look(4), 2, "still");
+    stalls.arm(0);
+    stalls.workers[0].home.progress.begin_poll(MAIN_FUTURE);
+    assert_eq!(look(6), 2, "it has gone on");
+    stalls.fall_asleep(0);
+    assert_eq!(look(8), 2, "it sleeps");
+    assert!(stalls.shared.sleep.retract(0));
+    assert_eq!(look(10), 3);
+    drop(looking);
+    stalls.end();
+}
+
 /// The helper that had just been sent counted as one more loop without progress, and a spare worker started beside it.
 #[test]
 fn a_helper_that_was_just_sent_saves_a_spare_worker() {
