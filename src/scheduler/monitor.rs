@@ -203,6 +203,8 @@ struct Pace {
     quiet_since: Option<Instant>,
     /// The last look was the first of two.
     has_looked_once: bool,
+    /// So many looks in a row, since the last rest, saw a poll that may be long.
+    unsure_looks: u32,
     /// Slow polls are to be reported that would begin and end between two looks.
     never_rests: bool,
 }
@@ -219,17 +221,21 @@ impl Pace {
         }
         let is_alert = self.alert_until.is_some_and(|until| now < until);
         self.has_looked_once = look.is_active && !self.has_looked_once;
-        if look.has_long || look.may_be_long || is_alert || self.has_looked_once || self.never_rests {
-            Next::Tick
-        } else {
-            Next::Rest
+        self.unsure_looks = if look.may_be_long { self.unsure_looks.saturating_add(1) } else { 0 };
+        // Where CPUs are short, each slice of the kernel's scheduler begins another one.
+        let is_unsure = (1..UNSURE_TICKS).contains(&self.unsure_looks);
+        if look.has_long || is_unsure || is_alert || self.has_looked_once || self.never_rests {
+            return Next::Tick;
         }
+        self.unsure_looks = 0;
+        Next::Rest
     }
 
     /// The monitor slept, and has been roused.
     fn begin_anew(&mut self) {
         self.quiet_since = None;
         self.has_looked_once = false;
+        self.unsure_looks = 0;
     }
 }
 
@@ -274,7 +280,7 @@ pub(super) struct Look {
     pub(super) has_long: bool,
     /// Of a poll that is long it was not known yet, and its task did not say so.
     pub(super) began_long: bool,
-    /// A loop has been stalled for less than [`UNSURE_TICKS`], and it is not known whether for want of a CPU.
+    /// A loop has been stalled for less than [`UNSURE_TICKS`]: the kernel may not be able to say yet whether for want of a CPU.
     pub(super) may_be_long: bool,
     /// Every loop that runs is stalled, and work waits.
     pub(super) wants_spare: bool,
@@ -597,7 +603,11 @@ mod tests {
     fn a_stall_that_may_be_a_long_poll_is_looked_at_again() {
         let mut looks = looks();
         for _ in 0..10 {
-            assert_eq!(looks.next(&Look { may_be_long: true, ..BUSY }), Next::Tick);
+            for _ in 1..UNSURE_TICKS {
+                assert_eq!(looks.next(&Look { may_be_long: true, ..BUSY }), Next::Tick);
+            }
+            let mut more = std::iter::repeat_with(|| looks.next(&Look { may_be_long: true, ..BUSY }));
+            assert!(more.by_ref().take(2).any(|next| next == Next::Rest), "but not for ever");
         }
     }
 

@@ -599,10 +599,10 @@ impl Worker {
         self.set_next_check(of_these, CHECK_INTERVAL_MAX);
         if passed >= CHECK_PERIOD / 2 {
             self.last_check.set((tick, now));
-            self.turn(Some(Duration::ZERO));
             if self.shared.is_watched() {
                 self.look_at_neighbour(now);
             }
+            self.turn(Some(Duration::ZERO));
         }
         if self.drain_inbox(&self.home) {
             self.publish_surplus();

@@ -53,7 +53,7 @@ impl Worker {
 
     /// This loop attends `stalled`, which it was sent to, while that stays where it is.
     pub(super) fn attend(&self, stalled: &LoopShared) {
-        if stalled.reactor.sources() == 0 || stalled.index == self.home.index {
+        if stalled.reactor.sources() == 0 || stalled.index == self.home.index || self.shared.is_attended(stalled) {
             return;
         }
         let attended = Attended { index: stalled.index, progress: stalled.progress.read() };

@@ -7,8 +7,8 @@
 //! What stands still is mostly no long poll: on a machine whose CPUs are all taken, it is a loop whose thread the kernel has put aside for some
 //! milliseconds, while the looking one has a CPU. Its requests wait no longer than they would behind a long poll (benches/RESULTS.md).
 //!
-//! Each looks at one other only, the next in the ring that runs. If that one is helped, those behind it in the ring are whose turn it is to look at them, or the
-//! monitor's, as are loops that are alone. All of this is the looking thread's own; of the other loop it reads what the monitor reads.
+//! Each looks at one other only, the next in the ring that runs; the loops behind that one are left to those between, or to the monitor, as is a loop whose
+//! neighbour makes no checks: because it sleeps between small batches, or is in a long poll itself. All of this is the looking thread's own; of the other loop it reads what the monitor reads.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use super::Worker;
 use crate::loom::Arc;
 use crate::scheduler::LoopShared;
 
-/// The time between two looks. A poll that is shorter may be taken for one that is not, and helped in vain.
+/// The time between two looks: a poll that is shorter is none to stand still in.
 const PERIOD: Duration = Duration::from_millis(1);
 
 /// Where a loop was when it was looked at.
@@ -51,7 +51,7 @@ impl Neighbour {
 }
 
 impl Worker {
-    /// Looks at the next loop that runs, if that is due, and helps it if it stands still.
+    /// Looks at the next loop that runs, if that is due, and helps it if it stands still. `now` has just been read.
     pub(super) fn look_at_neighbour(&self, now: Instant) {
         if !self.neighbour.is_due(now) {
             return;

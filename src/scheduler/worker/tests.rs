@@ -695,3 +695,31 @@ fn a_helper_attends_a_stalled_loop_until_the_owner_is_back() {
     owner.home.progress.end_poll();
     end(&shared, Some(owner));
 }
+
+/// It took the attendance away each millisecond: the sleeper's vigil was for nothing, and the monitor sent somebody at each tick.
+#[test]
+fn a_loop_that_runs_leaves_a_stalled_neighbour_to_who_sleeps_over_it() {
+    let shared = Shared::new(settings(3, 0));
+    shared.monitor.stop();
+    let [owner, looking] = [0, 1].map(|index| Worker::new(shared.clone(), shared.seats.take(index).unwrap()));
+    let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let registration = Reactor::register(&owner.home.reactor, std::os::fd::AsRawFd::as_raw_fd(&ours)).unwrap();
+    owner.home.progress.begin_poll(MAIN_FUTURE);
+    shared.at(2).set_occupied(true);
+    shared.sleep.announce(2);
+    shared.at(0).attendance.begin(2);
+    let begin = Instant::now();
+    let attended_by_after = |ms: u64| {
+        looking.look_at_neighbour(begin + Duration::from_millis(ms));
+        shared.at(0).attendance.by()
+    };
+    assert_eq!(attended_by_after(0), Some(2));
+    assert_eq!(attended_by_after(1), Some(2));
+    assert!(shared.sleep.retract(2));
+    shared.at(2).set_occupied(false);
+    assert_eq!(attended_by_after(2), Some(1), "who runs watches nobody's sockets");
+    drop(looking);
+    drop(registration);
+    owner.home.progress.end_poll();
+    end(&shared, Some(owner));
+}
