@@ -4,7 +4,7 @@
 //! when it makes progress; with none left it wakes its task and answers Pending, so a task whose socket is always ready still yields.
 //! The idea and the number are tokio's (`tokio::task::coop`). A thread that polls no task has no budget, and nothing is limited there.
 //!
-//! A transfer of many bytes of a stream takes more ([`BYTES_PER_UNIT`]): 64 KiB to or from a socket cost the system ten times what a message does, and 128 of them
+//! A transfer of many bytes of a stream takes more, a unit for each 8 KiB: 64 KiB to or from a socket cost the system ten times what a message does, and 128 of them
 //! were polls of 5 ms, which the monitor takes for stalls.
 
 use std::cell::Cell;
