@@ -109,10 +109,10 @@ impl Child {
     /// # fn main() -> std::io::Result<()> {
     /// eddies::run(async {
     ///     let mut child = Command::new("sleep").arg("60").spawn()?;
-    ///     child.send_signal(SignalKind::hangup())?;
+    ///     child.send_signal(SignalKind::alarm())?;
     ///     child.wait().await?;
-    ///     assert_eq!(child.returncode(), Some(-1));
-    ///     let late = child.send_signal(SignalKind::hangup()).unwrap_err();
+    ///     assert_eq!(child.returncode(), Some(-14));
+    ///     let late = child.send_signal(SignalKind::alarm()).unwrap_err();
     ///     assert!(late.get_ref().unwrap().is::<ProcessEnded>());
     ///     Ok(())
     /// })
