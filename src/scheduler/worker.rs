@@ -91,7 +91,7 @@ const FETCHED_AHEAD: usize = 4;
 /// How many running peers a search may relieve of a look at their reactor: each is a system call.
 const REACTORS_TRIED_MAX: usize = 2;
 
-/// What the monitor sees of a loop. The owner alone writes, with plain loads and stores; the monitor reads.
+/// What others see of a loop. The owner alone writes, with plain loads and stores; the monitor reads, and the loop before it in the ring (`neighbour.rs`).
 pub(crate) struct Progress {
     polls: AtomicUsize,
     turns: AtomicUsize,
@@ -109,7 +109,7 @@ impl Progress {
 
     #[inline]
     fn count(counter: &AtomicUsize) {
-        // Ordering: Relaxed: this thread is the only writer, and the monitor compares values of one counter with themselves.
+        // Ordering: Relaxed: this thread is the only writer, and who reads compares values of one counter with themselves.
         let before = counter.load(Relaxed);
         // Ordering: Relaxed: as above; nothing is published.
         counter.store(before.wrapping_add(1), Relaxed);
@@ -132,7 +132,7 @@ impl Progress {
 
     /// Polls begun and turns made so far, modulo the word.
     pub(crate) fn read(&self) -> (usize, usize) {
-        // Ordering: Relaxed: a hint for the monitor.
+        // Ordering: Relaxed: a hint for the monitor and for neighbours.
         let polls = self.polls.load(Relaxed);
         // Ordering: Relaxed: as above.
         (polls, self.turns.load(Relaxed))
