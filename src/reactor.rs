@@ -12,8 +12,8 @@
 //! - `table`: which registration a kernel event belongs to. Tokens are an index and a generation, never pointers;
 //! - `readiness`: one registered descriptor: the readiness word, the tick that guards it, and the waiters. It knows nothing of mio.
 //!
-//! Beside them `registration`: the owning end of one registered descriptor; and `vigil`: a wait for several reactors at once, for who helps a
-//! stalled loop.
+//! Beside them `registration`: the owning end of one registered descriptor; `vigil`: a wait for several reactors at once, for who helps a
+//! stalled loop; and `tripwire`: the monitor's wait for the first event that comes while a loop runs.
 //!
 //! # Invariants
 //!
@@ -48,6 +48,8 @@ pub(crate) mod readiness;
 pub(crate) mod registration;
 mod table;
 pub(crate) mod timer;
+#[cfg(not(eddies_loom))]
+pub(crate) mod tripwire;
 mod turn;
 #[cfg(not(eddies_loom))]
 mod vigil;

@@ -14,8 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use eddies::net::{Interest, TcpListener, TcpStream};
+use eddies::sync::oneshot;
 use eddies::time::Sleep;
-use eddies::{LoopHandle, Runtime, Task, spawn, spawn_blocking};
+use eddies::{LoopHandle, Runtime, Task, spawn};
 use futures_util::io::AsyncReadExt;
 
 /// Far beyond any delay that a loaded machine brings; only a service that never comes lasts as long.
@@ -63,30 +64,50 @@ async fn begin_to_wait<F: Future>(future: F) {
     .await;
 }
 
-#[test]
-fn a_socket_of_a_stalled_loop_is_served_by_a_peer() {
-    let mut delays = on_two_loops(async {
-        let mut delays = Vec::new();
-        for _ in 0..20 {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let mut client = std::net::TcpStream::connect(address).unwrap();
-            let (stream, _) = listener.accept().await.unwrap();
-            // The first wait for it happens here, on loop 0: this is where the socket is registered, and stays.
-            begin_to_wait(stream.ready(Interest::READABLE)).await;
-            let (tell, served) = mpsc::channel();
-            let (tell_waiting, is_waiting) = mpsc::channel();
-            let reader = spawn(read_seven(stream, tell_waiting, tell));
-            spawn_blocking(move || is_waiting.recv_timeout(NEVER).unwrap()).await.unwrap();
-            // From here to the end of `block_until` is one poll of the main future: loop 0 is stuck.
-            client.write_all(&[7]).unwrap();
-            delays.push(block_until(&served));
-            reader.await.unwrap();
-        }
-        delays
-    });
+/// Stalls loop 0 so often, each time until a socket of that loop was served; before each, nothing runs for a while. Prints how long the services took.
+async fn stalls_with_a_socket(stalls: usize, rest: Duration) {
+    let mut delays = Vec::new();
+    for _ in 0..stalls {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connecting = thread::spawn(move || {
+            thread::sleep(rest);
+            std::net::TcpStream::connect(address).unwrap()
+        });
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut client = connecting.join().unwrap();
+        // The first wait for it happens here, on loop 0: this is where the socket is registered, and stays.
+        begin_to_wait(stream.ready(Interest::READABLE)).await;
+        let (tell, served) = mpsc::channel();
+        let (tell_waiting, is_waiting) = mpsc::channel();
+        let reader = spawn(read_seven(stream, tell_waiting, tell));
+        let (ready, is_ready) = oneshot();
+        let resting = thread::spawn(move || {
+            is_waiting.recv_timeout(NEVER).unwrap();
+            thread::sleep(rest);
+            ready.send(()).unwrap();
+        });
+        is_ready.await.unwrap();
+        resting.join().unwrap();
+        // From here to the end of `block_until` is one poll of the main future: loop 0 is stuck.
+        client.write_all(&[7]).unwrap();
+        delays.push(block_until(&served));
+        reader.await.unwrap();
+    }
     delays.sort();
     println!("served by a peer after {:?} (median), {:?} (worst)", delays[delays.len() / 2], delays.last().unwrap());
+}
+
+#[test]
+fn a_socket_of_a_stalled_loop_is_served_by_a_peer() {
+    on_two_loops(stalls_with_a_socket(20, Duration::ZERO));
+}
+
+/// The monitor listens meanwhile. (That it hears of the socket, and does not come by its own pace, only the printed times show.)
+#[test]
+fn a_socket_of_a_loop_that_stalls_after_a_rest_is_served_by_a_peer() {
+    let runtime = Runtime::builder().workers(2).slow_poll(Duration::MAX).build().unwrap();
+    runtime.block_on(stalls_with_a_socket(20, Duration::from_millis(10)));
 }
 
 /// A sleep that is registered here, on loop 0. On a busy machine one may be over before it is polled: then another.

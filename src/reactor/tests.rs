@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use super::readiness::{Direction, Readiness, ReadyEvent, Source};
 use super::registration::Registration;
 use super::table::Table;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::tripwire::Tripwire;
 use super::{Reactor, Vigil};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Arc, thread};
@@ -665,4 +667,80 @@ fn a_refused_datagram_wakes_the_reader_with_its_error() {
     assert!(event.readiness().intersects(Readiness::ERROR));
     assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "told once");
+}
+
+/// Whether a wait at the tripwire is over before it began.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_tripped(tripwire: &Tripwire) -> bool {
+    tripwire.wait(Duration::ZERO).unwrap()
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn a_tripwire_is_tripped_once_by_what_is_ready_while_it_is_armed() {
+    let reactor = reactor();
+    let (a, mut b) = pair();
+    let _registration = Reactor::register(&reactor, a.as_raw_fd()).unwrap();
+    settle(&reactor);
+    let tripwire = Tripwire::new().unwrap();
+    assert!(!tripwire.arm(&reactor), "it was not added");
+    assert!(tripwire.add(&reactor));
+    b.write_all(b"x").unwrap();
+    assert!(!is_tripped(&tripwire), "nobody armed");
+    settle(&reactor);
+    for _ in 0..3 {
+        assert!(tripwire.arm(&reactor));
+        assert!(!is_tripped(&tripwire), "nothing is ready");
+        b.write_all(b"x").unwrap();
+        assert!(tripwire.wait(LONG).unwrap());
+        b.write_all(b"x").unwrap();
+        assert!(!is_tripped(&tripwire), "it was told of already");
+        assert!(tripwire.arm(&reactor));
+        assert!(is_tripped(&tripwire), "what was there before counts (W1)");
+        settle(&reactor);
+    }
+    tripwire.remove(&reactor);
+    assert!(!tripwire.arm(&reactor));
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn a_tripwire_hears_nothing_of_what_was_disarmed() {
+    let reactors = [reactor(), reactor()];
+    let pairs = [pair(), pair()];
+    let _registrations =
+        [0, 1].map(|index: usize| Reactor::register(&reactors[index], pairs[index].0.as_raw_fd()).unwrap());
+    let settle_both = || reactors.iter().for_each(|each| settle(each));
+    settle_both();
+    let tripwire = Tripwire::new().unwrap();
+    assert!(reactors.iter().all(|each| tripwire.add(each)));
+    for _ in 0..3 {
+        assert!(reactors.iter().all(|each| tripwire.arm(each)));
+        tripwire.disarm(&reactors[0]);
+        (&pairs[0].1).write_all(b"x").unwrap();
+        assert!(!is_tripped(&tripwire));
+        (&pairs[1].1).write_all(b"x").unwrap();
+        assert!(is_tripped(&tripwire), "the other is armed on");
+        settle_both();
+    }
+    let without_sockets = Reactor::new(256);
+    assert!(!tripwire.add(&without_sockets) && !tripwire.arm(&without_sockets));
+    tripwire.disarm(&without_sockets);
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn a_tripwire_can_be_tripped_by_hand_before_the_wait_or_in_it() {
+    let tripwire = Tripwire::new().unwrap();
+    for _ in 0..3 {
+        tripwire.trip();
+        tripwire.trip();
+        assert!(tripwire.wait(LONG).unwrap());
+        assert!(!is_tripped(&tripwire), "once");
+    }
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| tripwire.wait(LONG).unwrap());
+        tripwire.trip();
+        assert!(waiter.join().unwrap());
+    });
 }

@@ -56,7 +56,7 @@ impl Opened {
 pub(crate) struct Reactor {
     event_capacity: usize,
     /// Set once, under the lock `opening`; read by anybody.
-    opened: OnceLock<Opened>,
+    pub(super) opened: OnceLock<Opened>,
     opening: Mutex<()>,
     /// Who is registered. Nobody is before `opened` is set.
     table: Table,

@@ -20,25 +20,27 @@
 //!   poll, or at which nobody was in a long one: under load it would never be without. Sockets, timers and tasks that are made on a spare worker belong to the loop of a worker, for a spare is not there to stay. It does
 //!   neither while all those loops merely wait for a CPU (`thread_cpu`): a spare worker would be one more that waits.
 //!
-//! When all has been quiet for [`QUIET`] it sleeps for good, and the first worker to
-//! wake rouses it ([`Monitor::stir`]): the few extra looks keep a lightly loaded server from paying for that with each request. Its thread
-//! starts when it is first needed. Go's sysmon is the model; it may sleep up to 10 ms between two looks, and finds stalls by the same kind of
-//! counter.
+//! Where looks find nobody running it *listens*: loops that wake arm a [`Tripwire`], and what becomes ready on one of them before it sleeps again ends the
+//! monitor's pause. When all has been quiet for [`QUIET`] it sleeps for good, and the first worker to wake rouses it ([`Monitor::stir`]): the
+//! few extra looks keep a lightly loaded server from paying for that with each request. Its thread starts when it is first needed. Go's sysmon is the model; it
+//! may sleep up to 10 ms between two looks, and finds stalls by the same kind of counter.
 //!
-//! Falling asleep and stirring are a store-then-check race, which [`Drowse`] decides: either the monitor sees the loop that runs, or the loop,
-//! after it gave up its idle bit, sees that the monitor sleeps.
+//! Withdrawing and stirring are a store-then-check race, which [`Drowse`] decides: either the monitor sees the loop that runs, or the loop,
+//! after it gave up its idle bit, sees that the monitor is away.
 
 use std::io;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::drowse::{ASLEEP, Drowse, RESTING};
+use super::drowse::{ASLEEP, Drowse, LISTENING, RESTING, Stirred};
 use super::thread_cpu::{LONG, SURELY_LONG};
 use super::worker::MAIN_FUTURE;
 use super::{LoopShared, Shared, signal};
 use crate::loom::thread::{self, JoinHandle};
 use crate::loom::{Arc, Mutex, OnceLock, Weak};
-use crate::report::{self, ExceptionKind, Polled, SlowPoll};
+use crate::reactor::Reactor;
+use crate::reactor::tripwire::Tripwire;
+use crate::report::{self, Exception, ExceptionKind, Polled, SlowPoll};
 
 /// The time between two looks where polls are long.
 const TICK: Duration = Duration::from_millis(1);
@@ -46,6 +48,22 @@ const TICK: Duration = Duration::from_millis(1);
 /// The time between two looks where they are not. Each look takes a CPU from somebody: 20 to 50 us of it where a timer's interrupt goes through a
 /// hypervisor.
 const REST: Duration = Duration::from_millis(10);
+
+/// The longest time between two looks where events that have to wait are heard of: what else waits behind a long poll that nobody expected waits for so
+/// long.
+const LISTEN: Duration = Duration::from_millis(50);
+
+/// The monitor listens after so many looks in a row that found nobody in the midst of work. What interrupts it costs two looks: a tenth more, at most.
+const CALM_LOOKS: u32 = 10;
+
+/// When the monitor has not listened for so long, no reactor is left in the tripwire.
+const FORGET: Duration = Duration::from_secs(1);
+
+/// A loop with more sockets is not put into the tripwire, which would take half a millisecond: the monitor rests.
+const AUDIBLE_SOCKETS_MAX: usize = 4096;
+
+/// A poll that is to be reported lasts as long as so many looks, or they have to be more frequent.
+const LOOKS_A_REPORT: u32 = 5;
 
 /// Where two long polls began within such a time, the next is expected for as long.
 const ALERT: Duration = Duration::from_secs(1);
@@ -62,6 +80,8 @@ pub(crate) struct Monitor {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Set when the thread could not be started for the first time.
     has_failed: OnceLock<()>,
+    /// What it listens at. Set by its thread, before it does so for the first time; read by the loops.
+    tripwire: OnceLock<Tripwire>,
 }
 
 impl Monitor {
@@ -71,6 +91,7 @@ impl Monitor {
             shared: OnceLock::new(),
             thread: Mutex::new(None),
             has_failed: OnceLock::new(),
+            tripwire: OnceLock::new(),
         }
     }
 
@@ -80,19 +101,50 @@ impl Monitor {
         let _ = self.shared.set(shared);
     }
 
-    /// Something runs: the monitor must not sleep. Any thread.
+    /// A loop runs: the monitor must not sleep. Its owner. Whether the monitor listens: what becomes ready on the loop's `reactor` is told to it then, until
+    /// the owner disarms.
     #[inline]
-    pub(crate) fn stir(&self) {
-        if self.drowse.stir() {
+    #[must_use]
+    pub(crate) fn stir(&self, reactor: &Reactor) -> bool {
+        match self.drowse.stir(|| self.interrupt()) {
+            Stirred::Soon => false,
+            Stirred::Roused => {
+                self.start_if_new();
+                false
+            }
+            Stirred::Listens => {
+                // A loop without sockets cannot be armed, nor one that has them for a short time only: it is looked at when the pause is over.
+                let _ = self.tripwire().is_some_and(|tripwire| tripwire.arm(reactor));
+                true
+            }
+        }
+    }
+
+    /// The loop is about to sleep, and does not leave events waiting any more. Its owner, after [`stir`](Monitor::stir) armed.
+    #[cold]
+    pub(crate) fn disarm(&self, reactor: &Reactor) {
+        if let Some(tripwire) = self.tripwire() {
+            tripwire.disarm(reactor);
+        }
+    }
+
+    /// A blocking job waits, a loop is lent, or a task waits on a loop that has just woken: the monitor must not even rest. Any thread.
+    pub(crate) fn hurry(&self) {
+        if self.drowse.hurry(|| self.interrupt()) {
             self.start_if_new();
         }
     }
 
-    /// A blocking job waits, or a loop is lent: the monitor must not even rest. Any thread.
-    pub(crate) fn hurry(&self) {
-        if self.drowse.hurry() {
-            self.start_if_new();
+    /// Ends its wait at the tripwire.
+    fn interrupt(&self) {
+        if let Some(tripwire) = self.tripwire() {
+            tripwire.trip();
         }
+    }
+
+    /// What it listens at, if it ever did.
+    pub(super) fn tripwire(&self) -> Option<&Tripwire> {
+        self.tripwire.get()
     }
 
     /// Starts the thread, unless it is there, or was stopped: `stop` says so first and takes the thread after.
@@ -132,7 +184,7 @@ impl Monitor {
 
     /// Ends the monitor's thread and waits for it. Called once no worker runs any more.
     pub(crate) fn stop(&self) {
-        self.drowse.stop();
+        self.drowse.stop(|| self.interrupt());
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
             && thread.thread().id() != thread::current().id()
@@ -145,45 +197,109 @@ impl Monitor {
     fn run(&self, watched: &Weak<Shared>) {
         let mut watch = Watch::new();
         let mut pace = Pace::default();
+        let mut audible = Vec::new();
         // Who had this thread started left word before. It would end the first pause.
         if !self.drowse.pause(None) {
             return;
         }
         while let Some(shared) = watched.upgrade() {
-            let looked_at = Instant::now();
-            pace.never_rests = shared.settings.slow_poll.is_some_and(|threshold| threshold < REST * 5);
+            pace.slow_poll = shared.settings.slow_poll;
             let look = watch.look(&shared);
             if look.wants_spare {
                 shared.start_spare();
             }
-            let until_next = match pace.next(&look, Instant::now()) {
-                Next::Sleep if self.drowse.withdraw(ASLEEP, || is_active(&shared)) => None,
-                Next::Rest if self.drowse.withdraw(RESTING, || cannot_wait(&shared)) => Some(REST),
-                _ => Some(TICK),
-            };
+            if pace.has_not_listened_for_long(Instant::now()) {
+                self.forget(&mut audible, &shared);
+            }
+            let next = self.withdraw(pace.next(&look, Instant::now()), &shared, &mut audible);
             drop(shared);
-            if !self.drowse.pause(until_next) {
+            let goes_on = match next {
+                Next::Tick => self.drowse.pause(Some(TICK)),
+                Next::Rest => self.rest(),
+                Next::Listen => self.listen(&mut pace),
+                Next::Sleep => self.drowse.pause(None),
+            };
+            if !goes_on {
                 return;
             }
-            // Between two looks is a tick at least: a poll that is shorter is no stall.
-            if until_next == Some(REST) && looked_at.elapsed() < REST && !self.drowse.pause(Some(TICK)) {
-                return;
-            }
-            if until_next.is_none() {
+            if next == Next::Sleep {
                 pace.begin_anew();
                 watch.seen.clear();
             }
         }
     }
+
+    /// Says that the monitor withdraws, as far as it can. What is left to be done. `audible` says of each loop whether it can arm.
+    pub(super) fn withdraw(&self, next: Next, shared: &Shared, audible: &mut Vec<bool>) -> Next {
+        let next = if next == Next::Listen && !self.can_listen(shared, audible) { Next::Rest } else { next };
+        let is_away = match next {
+            Next::Tick => false,
+            Next::Rest => self.drowse.withdraw(RESTING, || cannot_wait(shared)),
+            Next::Listen => self.drowse.withdraw(LISTENING, || is_active(shared)),
+            Next::Sleep => self.drowse.withdraw(ASLEEP, || is_active(shared)),
+        };
+        if is_away { next } else { Next::Tick }
+    }
+
+    /// Sees to it that there is a tripwire, with the reactors of all loops that have sockets. Whether there is.
+    fn can_listen(&self, shared: &Shared, audible: &mut Vec<bool>) -> bool {
+        if !shared.is_watched() {
+            return false;
+        }
+        if self.tripwire().is_none()
+            && let Ok(tripwire) = Tripwire::new()
+        {
+            // Nobody else sets it.
+            let _ = self.tripwire.set(tripwire);
+        }
+        let Some(tripwire) = self.tripwire() else { return false };
+        audible.resize(shared.workers().len() + shared.spares().len(), false);
+        shared.in_use().iter().all(|each| {
+            let sockets = each.reactor.sources();
+            let is_audible = &mut audible[each.index];
+            *is_audible = *is_audible || (1..=AUDIBLE_SOCKETS_MAX).contains(&sockets) && tripwire.add(&each.reactor);
+            *is_audible || sockets == 0
+        })
+    }
+
+    /// No loop can arm any more, until the monitor listens again.
+    fn forget(&self, audible: &mut Vec<bool>, shared: &Shared) {
+        let Some(tripwire) = self.tripwire() else { return };
+        for (index, _) in audible.drain(..).enumerate().filter(|&(_, is_audible)| is_audible) {
+            tripwire.remove(&shared.at(index).reactor);
+        }
+    }
+
+    /// The pause of a monitor that rests. `false`: it is to end.
+    fn rest(&self) -> bool {
+        let begin = Instant::now();
+        // Between two looks is a tick at least: a poll that is shorter is no stall.
+        self.drowse.pause(Some(REST)) && (begin.elapsed() >= REST || self.drowse.pause(Some(TICK)))
+    }
+
+    /// The pause of a monitor that listens. `false`: it is to end.
+    fn listen(&self, pace: &mut Pace) -> bool {
+        let Some(tripwire) = self.tripwire() else { return true };
+        let mut is_tripped = Ok(true);
+        let goes_on = self.drowse.pause_in(|| is_tripped = tripwire.wait(LISTEN));
+        let is_tripped = is_tripped.unwrap_or_else(|error| {
+            report::report(&Exception::new(ExceptionKind::Loop, format!("the monitor's wait: {error}")));
+            true
+        });
+        pace.has_listened(is_tripped, Instant::now());
+        goes_on
+    }
 }
 
 /// What the monitor does after a look.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// It looks again after [`TICK`].
     Tick,
     /// It looks again after [`REST`], or when what cannot wait so long comes.
     Rest,
+    /// It looks again after [`LISTEN`], or when an event has to wait for a loop that runs.
+    Listen,
     /// It looks again when somebody runs.
     Sleep,
 }
@@ -193,6 +309,10 @@ enum Next {
 /// Two looks find a stall: the first sees where the loop is, the second that it is there still. So whoever runs in one look gets another one a tick
 /// later, and nobody is looked at more often than that unless a poll is long, or may be, or is expected to be, or something else waits for the monitor. A long poll that
 /// nobody expected is found after 6 ms in the mean and 11 at worst; where they are frequent, each after 1 to 2.
+///
+/// Where [`CALM_LOOKS`] found nobody running, the monitor listens: a long poll is found 1 to 2 ms after the first event that becomes ready on its loop meanwhile, and else
+/// 51 ms after it began at worst. So no timer may be due within that time, as far as can be seen. Where events come while loops run, though their
+/// polls are short, it rests instead: each would cost a look.
 #[derive(Default)]
 struct Pace {
     /// When a long poll last began, as far as the looks can tell.
@@ -205,8 +325,14 @@ struct Pace {
     has_looked_once: bool,
     /// So many looks in a row, since the last rest, saw a poll that may be long.
     unsure_looks: u32,
-    /// Slow polls are to be reported that would begin and end between two looks.
-    never_rests: bool,
+    /// When the last look was.
+    looked_at: Option<Instant>,
+    /// So many looks found nobody running since two in a row did, or since something interrupted it while it listened.
+    calm_looks: u32,
+    /// When it last listened.
+    listened_at: Option<Instant>,
+    /// What lasts longer is to be reported.
+    slow_poll: Option<Duration>,
 }
 
 impl Pace {
@@ -216,24 +342,52 @@ impl Pace {
         }
         if look.is_active || look.has_progressed {
             self.quiet_since = None;
-        } else if now.saturating_duration_since(*self.quiet_since.get_or_insert(now)) >= QUIET {
-            return Next::Sleep;
+        } else {
+            let quiet_since = *self.quiet_since.get_or_insert(self.looked_at.unwrap_or(now));
+            if now.saturating_duration_since(quiet_since) >= QUIET {
+                return Next::Sleep;
+            }
         }
+        self.looked_at = Some(now);
         let is_alert = self.alert_until.is_some_and(|until| now < until);
+        self.calm_looks = match (look.is_active, self.has_looked_once) {
+            (false, _) => self.calm_looks.saturating_add(1),
+            (true, false) => self.calm_looks,
+            (true, true) => 0,
+        };
         self.has_looked_once = look.is_active && !self.has_looked_once;
         self.unsure_looks = if look.may_be_long { self.unsure_looks.saturating_add(1) } else { 0 };
         // Where CPUs are short, each slice of the kernel's scheduler begins another one.
         let is_unsure = (1..UNSURE_TICKS).contains(&self.unsure_looks);
-        if look.has_long || is_unsure || is_alert || self.has_looked_once || self.never_rests {
+        if look.has_long || is_unsure || is_alert || self.has_looked_once || !self.is_often_enough(REST) {
             return Next::Tick;
         }
         self.unsure_looks = 0;
-        Next::Rest
+        let is_calm = !look.is_active && self.calm_looks >= CALM_LOOKS;
+        if is_calm && !look.has_timer_soon && self.is_often_enough(LISTEN) { Next::Listen } else { Next::Rest }
+    }
+
+    /// Whether looks so far apart find each poll that is to be reported.
+    fn is_often_enough(&self, between: Duration) -> bool {
+        self.slow_poll.is_none_or(|threshold| threshold >= between * LOOKS_A_REPORT)
+    }
+
+    /// The monitor has listened. Whether that was ended by what had to wait.
+    fn has_listened(&mut self, is_tripped: bool, now: Instant) {
+        self.listened_at = Some(now);
+        if is_tripped {
+            self.calm_looks = 0;
+        }
+    }
+
+    fn has_not_listened_for_long(&self, now: Instant) -> bool {
+        self.listened_at.is_some_and(|last| now >= last + FORGET)
     }
 
     /// The monitor slept, and has been roused.
     fn begin_anew(&mut self) {
         self.quiet_since = None;
+        self.looked_at = None;
         self.has_looked_once = false;
         self.unsure_looks = 0;
     }
@@ -282,6 +436,8 @@ pub(super) struct Look {
     pub(super) began_long: bool,
     /// A loop has been stalled for less than [`UNSURE_TICKS`]: the kernel may not be able to say yet whether for want of a CPU.
     pub(super) may_be_long: bool,
+    /// A timer of some loop is due within [`LISTEN`].
+    pub(super) has_timer_soon: bool,
     /// Every loop that runs is stalled, and work waits.
     pub(super) wants_spare: bool,
 }
@@ -340,7 +496,7 @@ impl Watch {
 
     /// One look at everything.
     pub(super) fn look(&mut self, shared: &Arc<Shared>) -> Look {
-        let (mut wants_spare, mut has_progressed) = (false, false);
+        let (mut wants_spare, mut has_progressed, mut has_timer_soon) = (false, false, false);
         let (mut has_long, mut began_long, mut may_be_long) = (false, false, false);
         if shared.is_watched() {
             let now = Instant::now();
@@ -368,6 +524,7 @@ impl Watch {
                 }
                 has_long |= is_stalled && self.seen[each.index].is_long;
                 may_be_long |= is_stalled && self.seen[each.index].stalled_ticks < UNSURE_TICKS;
+                has_timer_soon |= each.timers.is_due(each.clock.now_given(now) + LISTEN);
                 running += u32::from(is_running);
                 stalled += u32::from(is_stalled);
                 if is_running && !is_stalled {
@@ -390,7 +547,15 @@ impl Watch {
         if shared.blocking.needs_attention() {
             shared.blocking.grow_if_stalled(Instant::now());
         }
-        Look { is_active: is_active(shared), has_progressed, has_long, began_long, may_be_long, wants_spare }
+        Look {
+            is_active: is_active(shared),
+            has_progressed,
+            has_long,
+            began_long,
+            may_be_long,
+            has_timer_soon,
+            wants_spare,
+        }
     }
 
     /// One look at one loop: what it needs, given what it had done at the last look. Whether it runs, and whether it is stalled.
@@ -564,10 +729,12 @@ mod tests {
         has_long: false,
         began_long: false,
         may_be_long: false,
+        has_timer_soon: true,
         wants_spare: false,
     };
     /// Nobody runs at the moment.
     const SPARSE: Look = Look { has_progressed: true, ..IDLE };
+    const CALM: Look = Look { has_timer_soon: false, ..SPARSE };
     const BUSY: Look = Look { is_active: true, ..SPARSE };
     const STALLED: Look = Look { has_long: true, ..BUSY };
     const NEWLY_STALLED: Look = Look { began_long: true, ..STALLED };
@@ -581,6 +748,7 @@ mod tests {
             self.1 += match next {
                 Next::Tick => TICK,
                 Next::Rest | Next::Sleep => REST,
+                Next::Listen => LISTEN,
             };
             next
         }
@@ -614,7 +782,7 @@ mod tests {
     #[test]
     fn short_polls_that_are_to_be_reported_leave_it_no_rest() {
         let mut looks = looks();
-        looks.0.never_rests = true;
+        looks.0.slow_poll = Some(REST);
         for _ in 0..10 {
             assert_eq!(looks.next(&BUSY), Next::Tick);
             assert_eq!(looks.next(&SPARSE), Next::Tick);
@@ -666,6 +834,69 @@ mod tests {
                 assert!(looks.1 <= quiet_from + QUIET + REST);
             }
         }
+    }
+
+    /// Looks until it listens, for the first time or again; how many looks that took.
+    fn looks_until_it_listens(looks: &mut Looks, look: &Look) -> u32 {
+        (1..=100).find(|_| looks.next(look) == Next::Listen).expect("it never listens")
+    }
+
+    #[test]
+    fn it_listens_where_nobody_runs_and_no_timer_is_near() {
+        let mut looks = looks();
+        assert_eq!(looks_until_it_listens(&mut looks, &CALM), CALM_LOOKS);
+        for _ in 0..10 {
+            assert_eq!(looks.next(&CALM), Next::Listen);
+            assert_eq!(looks.next(&SPARSE), Next::Rest, "a timer is near");
+            assert_eq!(looks.next(&Look { is_active: true, ..CALM }), Next::Tick, "somebody happens to run");
+        }
+        looks.next(&CALM);
+        looks.0.slow_poll = Some(LISTEN);
+        assert_eq!(looks.next(&CALM), Next::Rest, "it would be reported too late");
+        looks.0.slow_poll = Some(LISTEN * LOOKS_A_REPORT);
+        assert_eq!(looks.next(&CALM), Next::Listen);
+    }
+
+    #[test]
+    fn it_does_not_listen_where_somebody_often_runs() {
+        let mut looks = looks();
+        looks_until_it_listens(&mut looks, &CALM);
+        for _ in 0..10 {
+            assert_eq!(looks.next(&Look { is_active: true, ..CALM }), Next::Tick);
+            assert_eq!(looks.next(&Look { is_active: true, ..CALM }), Next::Rest, "a tick later as well");
+            for _ in 1..CALM_LOOKS {
+                assert_eq!(looks.next(&CALM), Next::Rest);
+            }
+        }
+    }
+
+    #[test]
+    fn it_does_not_listen_where_it_is_interrupted() {
+        let mut looks = looks();
+        looks_until_it_listens(&mut looks, &CALM);
+        for _ in 0..10 {
+            looks.0.has_listened(true, looks.1);
+            assert_eq!(looks_until_it_listens(&mut looks, &CALM), CALM_LOOKS);
+        }
+        looks.0.has_listened(false, looks.1);
+        assert_eq!(looks.next(&CALM), Next::Listen);
+    }
+
+    #[test]
+    fn the_tripwire_is_left_when_nobody_listens_any_more() {
+        let mut looks = looks();
+        assert!(!looks.0.has_not_listened_for_long(looks.1), "it never did");
+        looks.0.has_listened(true, looks.1);
+        assert!(!looks.0.has_not_listened_for_long(looks.1));
+        assert!(looks.0.has_not_listened_for_long(looks.1 + FORGET));
+    }
+
+    #[test]
+    fn nothing_heard_and_nothing_seen_is_quiet_enough_to_sleep() {
+        let mut looks = looks();
+        looks_until_it_listens(&mut looks, &CALM);
+        looks.0.has_listened(false, looks.1);
+        assert_eq!(looks.next(&IDLE), Next::Sleep);
     }
 
     #[test]

@@ -183,6 +183,8 @@ pub(crate) struct Worker {
     wakers: RefCell<Vec<Waker>>,
     /// The stalled loops that this one was sent to, which it sleeps over.
     attending: RefCell<Attending>,
+    /// What becomes ready on the own reactor is told to the monitor, once.
+    is_armed: Cell<bool>,
 }
 
 impl Worker {
@@ -210,6 +212,7 @@ impl Worker {
             ahead_of_main: Cell::new((0, 0)),
             wakers: RefCell::new(Vec::with_capacity(EVENTS)),
             attending: RefCell::new(Attending::new()),
+            is_armed: Cell::new(false),
             shared,
             home,
         }
@@ -270,7 +273,27 @@ impl Worker {
     pub(super) fn step_before_the_monitor(&self) {
         if self.shared.is_watched() {
             self.home.cpu.sit_down();
-            self.shared.monitor.stir();
+            self.stir_monitor();
+        }
+    }
+
+    /// This thread runs, for the first time or after a sleep.
+    fn stir_monitor(&self) {
+        // Nobody is to compare this point with one in the sleep.
+        Progress::count(&self.home.progress.turns);
+        if self.shared.monitor.stir(&self.home.reactor) {
+            self.is_armed.set(true);
+            // What came together with what ended the sleep trips nothing.
+            if self.has_surplus() {
+                self.shared.monitor.hurry();
+            }
+        }
+    }
+
+    /// This thread is about to sleep or to leave.
+    fn disarm(&self) {
+        if self.is_armed.take() {
+            self.shared.monitor.disarm(&self.home.reactor);
         }
     }
 
@@ -862,10 +885,15 @@ impl Worker {
 
     /// Announces the sleep, looks once more, sleeps, and serves what ended it.
     fn sleep(&self) {
-        self.deque().trim();
-        self.shared.sleep.announce(self.home.index);
+        self.announce_sleep();
         let notice = if self.sees_work() { None } else { self.park() };
         self.wake_up(notice);
+    }
+
+    fn announce_sleep(&self) {
+        self.deque().trim();
+        self.disarm();
+        self.shared.sleep.announce(self.home.index);
     }
 
     /// The sleep is over, with a notice or without. Serves what ended it.
@@ -876,7 +904,7 @@ impl Worker {
             None => self.home.parker.await_notice(),
         };
         if self.shared.is_watched() {
-            self.shared.monitor.stir();
+            self.stir_monitor();
             self.serve_attended();
             if let Some(stalled) = self.home.rescue.take() {
                 let stalled = self.shared.at(stalled);
@@ -1016,6 +1044,7 @@ impl Worker {
 
     /// This thread no longer runs the loop, for now or for good: what any loop may run is left to the peers.
     pub(crate) fn rest(&self) {
+        self.disarm();
         self.lay_open();
         if self.is_spare() {
             self.hand_over();

@@ -8,7 +8,7 @@ use crate::loom::Mutex;
 use crate::reactor::Reactor;
 use crate::reactor::readiness::Direction;
 use crate::scheduler::Settings;
-use crate::scheduler::monitor::Watch;
+use crate::scheduler::monitor::{Next, Watch};
 #[cfg(all(target_os = "linux", not(miri)))]
 use crate::scheduler::thread_cpu::LONG;
 use crate::task::Spawn;
@@ -722,4 +722,75 @@ fn a_loop_that_runs_leaves_a_stalled_neighbour_to_who_sleeps_over_it() {
     drop(registration);
     owner.home.progress.end_poll();
     end(&shared, Some(owner));
+}
+
+/// A sleep in which something happens, and which the reactor ends.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn asleep(worker: &Worker, in_the_sleep: impl FnOnce()) {
+    worker.announce_sleep();
+    in_the_sleep();
+    worker.turn(Some(Duration::ZERO));
+    worker.wake_up(None);
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn a_monitor_that_listens_hears_of_what_becomes_ready_while_a_loop_runs() {
+    let (shared, worker) = ring();
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let registration = Reactor::register(&worker.home.reactor, std::os::fd::AsRawFd::as_raw_fd(&ours)).unwrap();
+    let mut raise = || std::io::Write::write_all(&mut theirs, &[7]).unwrap();
+    let is_tripped = || shared.monitor.tripwire().unwrap().wait(Duration::ZERO).unwrap();
+    let mut audible = Vec::new();
+    assert_eq!(shared.monitor.withdraw(Next::Listen, &shared, &mut audible), Next::Tick, "a loop runs");
+    asleep(&worker, || {
+        assert_eq!(shared.monitor.withdraw(Next::Listen, &shared, &mut audible), Next::Listen);
+        raise();
+        assert!(!is_tripped(), "the loop hears of it by itself");
+    });
+    // It is armed now. What becomes ready in the next sleep is its own affair all the same.
+    assert!(!is_tripped());
+    asleep(&worker, || {
+        raise();
+        assert!(!is_tripped());
+    });
+    raise();
+    assert!(is_tripped());
+    asleep(&worker, || {});
+    raise();
+    assert!(is_tripped(), "the next time as well");
+    // The monitor is called elsewhere; or would be, if it had a thread.
+    shared.monitor.stop();
+    shared.monitor.hurry();
+    assert!(is_tripped());
+    asleep(&worker, raise);
+    assert!(!is_tripped(), "it does not listen any more");
+    drop(registration);
+    end(&shared, Some(worker));
+}
+
+/// Of two requests that came together one has a long poll: nothing becomes ready any more that could tell of the other.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn a_monitor_that_listens_is_called_where_a_loop_wakes_for_more_than_one_task() {
+    let (shared, worker) = ring();
+    let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let registration = Reactor::register(&worker.home.reactor, std::os::fd::AsRawFd::as_raw_fd(&ours)).unwrap();
+    worker.turn(Some(Duration::ZERO));
+    shared.monitor.stop();
+    let mut audible = Vec::new();
+    for (tasks, is_called) in [(1, false), (2, true)] {
+        let woken = runnables(&worker, tasks);
+        asleep(&worker, || {
+            let next = shared.monitor.withdraw(Next::Listen, &shared, &mut audible);
+            assert_eq!(next, Next::Listen);
+            woken.into_iter().for_each(|runnable| worker.deque().push(runnable));
+        });
+        assert_eq!(shared.monitor.tripwire().unwrap().wait(Duration::ZERO).unwrap(), is_called);
+        while let Some(next) = worker.next_shared() {
+            worker.run_task(next);
+        }
+    }
+    drop(registration);
+    end(&shared, Some(worker));
 }
