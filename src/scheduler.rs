@@ -32,6 +32,7 @@ pub(crate) mod iteration;
 #[cfg(all(test, not(eddies_loom)))]
 mod layout;
 pub(crate) mod monitor;
+mod pace;
 pub(crate) mod park;
 pub(crate) mod rescue;
 pub(crate) mod seat;

@@ -1,7 +1,7 @@
 //! The monitor: one thread for each runtime that sees to it that no loop's long poll holds up another loop's work.
 //!
 //! It sleeps while every loop does. While any runs it looks at all of them, once a millisecond where it found a long poll lately, and else at times that
-//! [`Pace`] chooses:
+//! its [`Pace`] chooses:
 //!
 //! - a loop that made no poll and no turn since the last look is *stalled*: a sleeping peer is sent to take over its ready I/O, its due timers
 //!   and its queued tasks (`Worker::rescue`), again at each tick with new ones of these. It then sleeps over the loop's reactor
@@ -21,7 +21,7 @@
 //!   neither while all those loops merely wait for a CPU (`thread_cpu`): a spare worker would be one more that waits.
 //!
 //! Where looks find nobody running it *listens*: loops that wake arm a [`Tripwire`], and what becomes ready on one of them before it sleeps again ends the
-//! monitor's pause. When all has been quiet for [`QUIET`] it sleeps for good, and the first worker to wake rouses it ([`Monitor::stir`]): the
+//! monitor's pause. When all has been quiet for 20 ms it sleeps for good, and the first worker to wake rouses it ([`Monitor::stir`]): the
 //! few extra looks keep a lightly loaded server from paying for that with each request. Its thread starts when it is first needed. Go's sysmon is the model; it
 //! may sleep up to 10 ms between two looks, and finds stalls by the same kind of counter.
 //!
@@ -33,6 +33,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::drowse::{ASLEEP, Drowse, LISTENING, RESTING, Stirred};
+use super::pace::{LISTEN, Look, Next, Pace, REST, TICK, UNSURE_TICKS};
 use super::thread_cpu::{LONG, SURELY_LONG};
 use super::worker::MAIN_FUTURE;
 use super::{LoopShared, Shared, signal};
@@ -42,34 +43,8 @@ use crate::reactor::Reactor;
 use crate::reactor::tripwire::Tripwire;
 use crate::report::{self, Exception, ExceptionKind, Polled, SlowPoll};
 
-/// The time between two looks where polls are long.
-const TICK: Duration = Duration::from_millis(1);
-
-/// The time between two looks where they are not. Each look takes a CPU from somebody: 20 to 50 us of it where a timer's interrupt goes through a
-/// hypervisor.
-const REST: Duration = Duration::from_millis(10);
-
-/// The longest time between two looks where events that have to wait are heard of: what else waits behind a long poll that nobody expected waits for so
-/// long.
-const LISTEN: Duration = Duration::from_millis(50);
-
-/// The monitor listens after so many looks in a row that found nobody in the midst of work. What interrupts it costs two looks: a tenth more, at most.
-const CALM_LOOKS: u32 = 10;
-
-/// When the monitor has not listened for so long, no reactor is left in the tripwire.
-const FORGET: Duration = Duration::from_secs(1);
-
 /// A loop with more sockets is not put into the tripwire, which would take half a millisecond: the monitor rests.
 const AUDIBLE_SOCKETS_MAX: usize = 4096;
-
-/// A poll that is to be reported lasts as long as so many looks, or they have to be more frequent.
-const LOOKS_A_REPORT: u32 = 5;
-
-/// Where two long polls began within such a time, the next is expected for as long.
-const ALERT: Duration = Duration::from_secs(1);
-
-/// How long nobody runs before the monitor sleeps.
-const QUIET: Duration = Duration::from_millis(20);
 
 /// One runtime's monitor.
 pub(crate) struct Monitor {
@@ -291,108 +266,6 @@ impl Monitor {
     }
 }
 
-/// What the monitor does after a look.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// It looks again after [`TICK`].
-    Tick,
-    /// It looks again after [`REST`], or when what cannot wait so long comes.
-    Rest,
-    /// It looks again after [`LISTEN`], or when an event has to wait for a loop that runs.
-    Listen,
-    /// It looks again when somebody runs.
-    Sleep,
-}
-
-/// When the monitor looks again. Its thread's own.
-///
-/// Two looks find a stall: the first sees where the loop is, the second that it is there still. So whoever runs in one look gets another one a tick
-/// later, and nobody is looked at more often than that unless a poll is long, or may be, or is expected to be, or something else waits for the monitor. A long poll that
-/// nobody expected is found after 6 ms in the mean and 11 at worst; where they are frequent, each after 1 to 2.
-///
-/// Where [`CALM_LOOKS`] found nobody running, the monitor listens: a long poll is found 1 to 2 ms after the first event that becomes ready on its loop meanwhile, and else
-/// 51 ms after it began at worst. So no timer may be due within that time, as far as can be seen. Where events come while loops run, though their
-/// polls are short, it rests instead: each would cost a look.
-#[derive(Default)]
-struct Pace {
-    /// When a long poll last began, as far as the looks can tell.
-    long_since: Option<Instant>,
-    /// Until then long polls are expected.
-    alert_until: Option<Instant>,
-    /// Since when nothing has run, as far as the looks can tell.
-    quiet_since: Option<Instant>,
-    /// The last look was the first of two.
-    has_looked_once: bool,
-    /// So many looks in a row, since the last rest, saw a poll that may be long.
-    unsure_looks: u32,
-    /// When the last look was.
-    looked_at: Option<Instant>,
-    /// So many looks found nobody running since two in a row did, or since something interrupted it while it listened.
-    calm_looks: u32,
-    /// When it last listened.
-    listened_at: Option<Instant>,
-    /// What lasts longer is to be reported.
-    slow_poll: Option<Duration>,
-}
-
-impl Pace {
-    fn next(&mut self, look: &Look, now: Instant) -> Next {
-        if look.began_long && self.long_since.replace(now).is_some_and(|last| now < last + ALERT) {
-            self.alert_until = Some(now + ALERT);
-        }
-        if look.is_active || look.has_progressed {
-            self.quiet_since = None;
-        } else {
-            let quiet_since = *self.quiet_since.get_or_insert(self.looked_at.unwrap_or(now));
-            if now.saturating_duration_since(quiet_since) >= QUIET {
-                return Next::Sleep;
-            }
-        }
-        self.looked_at = Some(now);
-        let is_alert = self.alert_until.is_some_and(|until| now < until);
-        self.calm_looks = match (look.is_active, self.has_looked_once) {
-            (false, _) => self.calm_looks.saturating_add(1),
-            (true, false) => self.calm_looks,
-            (true, true) => 0,
-        };
-        self.has_looked_once = look.is_active && !self.has_looked_once;
-        self.unsure_looks = if look.may_be_long { self.unsure_looks.saturating_add(1) } else { 0 };
-        // Where CPUs are short, each slice of the kernel's scheduler begins another one.
-        let is_unsure = (1..UNSURE_TICKS).contains(&self.unsure_looks);
-        if look.has_long || is_unsure || is_alert || self.has_looked_once || !self.is_often_enough(REST) {
-            return Next::Tick;
-        }
-        self.unsure_looks = 0;
-        let is_calm = !look.is_active && self.calm_looks >= CALM_LOOKS;
-        if is_calm && !look.has_timer_soon && self.is_often_enough(LISTEN) { Next::Listen } else { Next::Rest }
-    }
-
-    /// Whether looks so far apart find each poll that is to be reported.
-    fn is_often_enough(&self, between: Duration) -> bool {
-        self.slow_poll.is_none_or(|threshold| threshold >= between * LOOKS_A_REPORT)
-    }
-
-    /// The monitor has listened. Whether that was ended by what had to wait.
-    fn has_listened(&mut self, is_tripped: bool, now: Instant) {
-        self.listened_at = Some(now);
-        if is_tripped {
-            self.calm_looks = 0;
-        }
-    }
-
-    fn has_not_listened_for_long(&self, now: Instant) -> bool {
-        self.listened_at.is_some_and(|last| now >= last + FORGET)
-    }
-
-    /// The monitor slept, and has been roused.
-    fn begin_anew(&mut self) {
-        self.quiet_since = None;
-        self.looked_at = None;
-        self.has_looked_once = false;
-        self.unsure_looks = 0;
-    }
-}
-
 fn is_running(each: &LoopShared, shared: &Shared) -> bool {
     each.is_occupied() && !shared.sleep.is_idle(each.index)
 }
@@ -414,33 +287,12 @@ const SPARE_IDLE_TICKS: u32 = 50;
 /// Ticks in one poll after which others may take what lies in the loop's `yielded` queue.
 const STUCK_TICKS: u32 = 20;
 
-/// Ticks without a poll in which the monitor does not rest, whatever the kernel says of the loop's thread.
-const UNSURE_TICKS: u32 = 4;
-
 /// Of so many stalled loops, at most, the kernel is asked in a look whether they wait for a CPU, and again before a spare worker is started: it takes up
 /// to 10 us for each.
 const THREADS_ASKED_MAX: usize = 16;
 
 /// Most slow polls reported in one second.
 const REPORTS_MAX: u32 = 8;
-
-/// What came of one look.
-pub(super) struct Look {
-    /// Anything runs, or needs eyes for another reason.
-    pub(super) is_active: bool,
-    /// Anything ran since the last look.
-    pub(super) has_progressed: bool,
-    /// A poll is long, or there are spare workers for one that was.
-    pub(super) has_long: bool,
-    /// Of a poll that is long it was not known yet, and its task did not say so.
-    pub(super) began_long: bool,
-    /// A loop has been stalled for less than [`UNSURE_TICKS`]: the kernel may not be able to say yet whether for want of a CPU.
-    pub(super) may_be_long: bool,
-    /// A timer of some loop is due within [`LISTEN`].
-    pub(super) has_timer_soon: bool,
-    /// Every loop that runs is stalled, and work waits.
-    pub(super) wants_spare: bool,
-}
 
 /// What the monitor remembers from one look to the next. Its thread's own.
 pub(super) struct Watch {
@@ -716,195 +568,5 @@ impl Watch {
         let suppressed = std::mem::take(&mut self.suppressed);
         let slow = SlowPoll { what, name, location, elapsed, worker: each.index, suppressed, is_over: false };
         report::report_slow_poll(shared.settings.on_slow_poll.as_ref(), &slow);
-    }
-}
-
-#[cfg(all(test, not(eddies_loom)))]
-mod tests {
-    use super::*;
-
-    const IDLE: Look = Look {
-        is_active: false,
-        has_progressed: false,
-        has_long: false,
-        began_long: false,
-        may_be_long: false,
-        has_timer_soon: true,
-        wants_spare: false,
-    };
-    /// Nobody runs at the moment.
-    const SPARSE: Look = Look { has_progressed: true, ..IDLE };
-    const CALM: Look = Look { has_timer_soon: false, ..SPARSE };
-    const BUSY: Look = Look { is_active: true, ..SPARSE };
-    const STALLED: Look = Look { has_long: true, ..BUSY };
-    const NEWLY_STALLED: Look = Look { began_long: true, ..STALLED };
-
-    /// A pace, and the time at which its next look is.
-    struct Looks(Pace, Instant);
-
-    impl Looks {
-        fn next(&mut self, look: &Look) -> Next {
-            let next = self.0.next(look, self.1);
-            self.1 += match next {
-                Next::Tick => TICK,
-                Next::Rest | Next::Sleep => REST,
-                Next::Listen => LISTEN,
-            };
-            next
-        }
-    }
-
-    fn looks() -> Looks {
-        Looks(Pace::default(), Instant::now())
-    }
-
-    #[test]
-    fn who_runs_is_looked_at_twice_and_then_left_alone() {
-        let mut looks = looks();
-        for _ in 0..10 {
-            assert_eq!(looks.next(&BUSY), Next::Tick);
-            assert_eq!(looks.next(&BUSY), Next::Rest);
-        }
-    }
-
-    #[test]
-    fn a_stall_that_may_be_a_long_poll_is_looked_at_again() {
-        let mut looks = looks();
-        for _ in 0..10 {
-            for _ in 1..UNSURE_TICKS {
-                assert_eq!(looks.next(&Look { may_be_long: true, ..BUSY }), Next::Tick);
-            }
-            let mut more = std::iter::repeat_with(|| looks.next(&Look { may_be_long: true, ..BUSY }));
-            assert!(more.by_ref().take(2).any(|next| next == Next::Rest), "but not for ever");
-        }
-    }
-
-    #[test]
-    fn short_polls_that_are_to_be_reported_leave_it_no_rest() {
-        let mut looks = looks();
-        looks.0.slow_poll = Some(REST);
-        for _ in 0..10 {
-            assert_eq!(looks.next(&BUSY), Next::Tick);
-            assert_eq!(looks.next(&SPARSE), Next::Tick);
-        }
-        while looks.next(&IDLE) != Next::Sleep {}
-    }
-
-    #[test]
-    fn a_runtime_that_mostly_rests_is_looked_at_seldom() {
-        let mut looks = looks();
-        for _ in 0..100 {
-            assert_eq!(looks.next(&SPARSE), Next::Rest);
-        }
-    }
-
-    #[test]
-    fn a_long_poll_is_looked_after_while_it_lasts() {
-        let mut looks = looks();
-        looks.next(&NEWLY_STALLED);
-        for _ in 0..2_000 {
-            assert_eq!(looks.next(&STALLED), Next::Tick);
-        }
-        assert!([looks.next(&BUSY), looks.next(&BUSY)].contains(&Next::Rest), "it was the only one");
-    }
-
-    #[test]
-    fn of_two_long_polls_within_a_second_the_next_second_is_watched() {
-        let mut looks = looks();
-        looks.next(&NEWLY_STALLED);
-        let next = looks.1 + ALERT / 2;
-        while looks.1 < next {
-            looks.next(&SPARSE);
-        }
-        looks.next(&NEWLY_STALLED);
-        let until = looks.1 - TICK + ALERT;
-        while looks.1 < until {
-            assert_eq!(looks.next(&BUSY), Next::Tick);
-        }
-        assert!([looks.next(&BUSY), looks.next(&BUSY)].contains(&Next::Rest), "no poll was long for a second");
-    }
-
-    #[test]
-    fn it_sleeps_when_all_was_quiet_for_a_while_whether_or_not_it_was_alert() {
-        for first in [SPARSE, NEWLY_STALLED] {
-            let mut looks = looks();
-            looks.next(&first);
-            let quiet_from = looks.1;
-            while looks.next(&IDLE) != Next::Sleep {
-                assert!(looks.1 <= quiet_from + QUIET + REST);
-            }
-        }
-    }
-
-    /// Looks until it listens, for the first time or again; how many looks that took.
-    fn looks_until_it_listens(looks: &mut Looks, look: &Look) -> u32 {
-        (1..=100).find(|_| looks.next(look) == Next::Listen).expect("it never listens")
-    }
-
-    #[test]
-    fn it_listens_where_nobody_runs_and_no_timer_is_near() {
-        let mut looks = looks();
-        assert_eq!(looks_until_it_listens(&mut looks, &CALM), CALM_LOOKS);
-        for _ in 0..10 {
-            assert_eq!(looks.next(&CALM), Next::Listen);
-            assert_eq!(looks.next(&SPARSE), Next::Rest, "a timer is near");
-            assert_eq!(looks.next(&Look { is_active: true, ..CALM }), Next::Tick, "somebody happens to run");
-        }
-        looks.next(&CALM);
-        looks.0.slow_poll = Some(LISTEN);
-        assert_eq!(looks.next(&CALM), Next::Rest, "it would be reported too late");
-        looks.0.slow_poll = Some(LISTEN * LOOKS_A_REPORT);
-        assert_eq!(looks.next(&CALM), Next::Listen);
-    }
-
-    #[test]
-    fn it_does_not_listen_where_somebody_often_runs() {
-        let mut looks = looks();
-        looks_until_it_listens(&mut looks, &CALM);
-        for _ in 0..10 {
-            assert_eq!(looks.next(&Look { is_active: true, ..CALM }), Next::Tick);
-            assert_eq!(looks.next(&Look { is_active: true, ..CALM }), Next::Rest, "a tick later as well");
-            for _ in 1..CALM_LOOKS {
-                assert_eq!(looks.next(&CALM), Next::Rest);
-            }
-        }
-    }
-
-    #[test]
-    fn it_does_not_listen_where_it_is_interrupted() {
-        let mut looks = looks();
-        looks_until_it_listens(&mut looks, &CALM);
-        for _ in 0..10 {
-            looks.0.has_listened(true, looks.1);
-            assert_eq!(looks_until_it_listens(&mut looks, &CALM), CALM_LOOKS);
-        }
-        looks.0.has_listened(false, looks.1);
-        assert_eq!(looks.next(&CALM), Next::Listen);
-    }
-
-    #[test]
-    fn the_tripwire_is_left_when_nobody_listens_any_more() {
-        let mut looks = looks();
-        assert!(!looks.0.has_not_listened_for_long(looks.1), "it never did");
-        looks.0.has_listened(true, looks.1);
-        assert!(!looks.0.has_not_listened_for_long(looks.1));
-        assert!(looks.0.has_not_listened_for_long(looks.1 + FORGET));
-    }
-
-    #[test]
-    fn nothing_heard_and_nothing_seen_is_quiet_enough_to_sleep() {
-        let mut looks = looks();
-        looks_until_it_listens(&mut looks, &CALM);
-        looks.0.has_listened(false, looks.1);
-        assert_eq!(looks.next(&IDLE), Next::Sleep);
-    }
-
-    #[test]
-    fn a_sleep_ends_what_was_known() {
-        let mut looks = looks();
-        while looks.next(&IDLE) != Next::Sleep {}
-        looks.0.begin_anew();
-        assert_eq!(looks.next(&IDLE), Next::Rest, "quiet from now on");
-        assert_eq!(looks.next(&BUSY), Next::Tick);
     }
 }

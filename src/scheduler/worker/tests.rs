@@ -8,7 +8,9 @@ use crate::loom::Mutex;
 use crate::reactor::Reactor;
 use crate::reactor::readiness::Direction;
 use crate::scheduler::Settings;
-use crate::scheduler::monitor::{Next, Watch};
+use crate::scheduler::monitor::Watch;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::scheduler::pace::Next;
 #[cfg(all(target_os = "linux", not(miri)))]
 use crate::scheduler::thread_cpu::LONG;
 use crate::task::Spawn;
