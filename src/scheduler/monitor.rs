@@ -43,7 +43,7 @@ use crate::reactor::Reactor;
 use crate::reactor::tripwire::Tripwire;
 use crate::report::{self, Exception, ExceptionKind, Polled, SlowPoll};
 
-/// A loop with more sockets is not put into the tripwire, which would take half a millisecond: the monitor rests.
+/// Loops with more sockets than that, taken together, are not put into the tripwire in one look, which would take half a millisecond: the monitor rests.
 const AUDIBLE_SOCKETS_MAX: usize = 4096;
 
 /// One runtime's monitor.
@@ -186,7 +186,12 @@ impl Monitor {
             if pace.has_not_listened_for_long(Instant::now()) {
                 self.forget(&mut audible, &shared);
             }
-            let next = self.withdraw(pace.next(&look, Instant::now()), &shared, &mut audible);
+            let mut next = pace.next(&look, Instant::now());
+            if next == Next::Listen {
+                let can_listen = self.can_listen(&shared, &mut audible, AUDIBLE_SOCKETS_MAX);
+                next = pace.may_listen(can_listen, Instant::now());
+            }
+            let next = self.withdraw(next, &shared);
             drop(shared);
             let goes_on = match next {
                 Next::Tick => self.drowse.pause(Some(TICK)),
@@ -198,15 +203,14 @@ impl Monitor {
                 return;
             }
             if next == Next::Sleep {
-                pace.begin_anew();
+                pace.begin_anew(Instant::now());
                 watch.seen.clear();
             }
         }
     }
 
-    /// Says that the monitor withdraws, as far as it can. What is left to be done. `audible` says of each loop whether it can arm.
-    pub(super) fn withdraw(&self, next: Next, shared: &Shared, audible: &mut Vec<bool>) -> Next {
-        let next = if next == Next::Listen && !self.can_listen(shared, audible) { Next::Rest } else { next };
+    /// Says that the monitor withdraws, as far as it can. What is left to be done.
+    pub(super) fn withdraw(&self, next: Next, shared: &Shared) -> Next {
         let is_away = match next {
             Next::Tick => false,
             Next::Rest => self.drowse.withdraw(RESTING, || cannot_wait(shared)),
@@ -216,8 +220,9 @@ impl Monitor {
         if is_away { next } else { Next::Tick }
     }
 
-    /// Sees to it that there is a tripwire, with the reactors of all loops that have sockets. Whether there is.
-    fn can_listen(&self, shared: &Shared, audible: &mut Vec<bool>) -> bool {
+    /// Sees to it that there is a tripwire, with the reactors of all loops that have sockets, if `most` is enough for what is to be added. Whether there is;
+    /// else nothing is in it. `audible` says of each loop whether it can arm.
+    pub(super) fn can_listen(&self, shared: &Shared, audible: &mut Vec<bool>, most: usize) -> bool {
         if !shared.is_watched() {
             return false;
         }
@@ -229,16 +234,22 @@ impl Monitor {
         }
         let Some(tripwire) = self.tripwire() else { return false };
         audible.resize(shared.workers().len() + shared.spares().len(), false);
-        shared.in_use().iter().all(|each| {
-            let sockets = each.reactor.sources();
-            let is_audible = &mut audible[each.index];
-            *is_audible = *is_audible || (1..=AUDIBLE_SOCKETS_MAX).contains(&sockets) && tripwire.add(&each.reactor);
-            *is_audible || sockets == 0
-        })
+        let new = shared.in_use().iter().filter(|each| each.reactor.sources() > 0 && !audible[each.index]);
+        let new: Vec<&Arc<LoopShared>> = new.collect();
+        let are_few = new.iter().map(|each| each.reactor.sources()).sum::<usize>() <= most;
+        let are_added = are_few
+            && new.iter().all(|each| {
+                audible[each.index] = tripwire.add(&each.reactor);
+                audible[each.index]
+            });
+        if !are_added {
+            self.forget(audible, shared);
+        }
+        are_added
     }
 
     /// No loop can arm any more, until the monitor listens again.
-    fn forget(&self, audible: &mut Vec<bool>, shared: &Shared) {
+    pub(super) fn forget(&self, audible: &mut Vec<bool>, shared: &Shared) {
         let Some(tripwire) = self.tripwire() else { return };
         for (index, _) in audible.drain(..).enumerate().filter(|&(_, is_audible)| is_audible) {
             tripwire.remove(&shared.at(index).reactor);
@@ -255,9 +266,11 @@ impl Monitor {
     /// The pause of a monitor that listens. `false`: it is to end.
     fn listen(&self, pace: &mut Pace) -> bool {
         let Some(tripwire) = self.tripwire() else { return true };
-        let mut is_tripped = Ok(true);
-        let goes_on = self.drowse.pause_in(|| is_tripped = tripwire.wait(LISTEN));
-        let is_tripped = is_tripped.unwrap_or_else(|error| {
+        let mut waited = None;
+        let goes_on = self.drowse.pause_in(|| waited = Some(tripwire.wait(LISTEN)));
+        // Who left word before it waited has tripped the wire as well, or will.
+        let waited = waited.unwrap_or_else(|| tripwire.wait(Duration::ZERO).map(|_| true));
+        let is_tripped = waited.unwrap_or_else(|error| {
             report::report(&Exception::new(ExceptionKind::Loop, format!("the monitor's wait: {error}")));
             true
         });

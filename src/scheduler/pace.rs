@@ -16,7 +16,7 @@ pub(super) const REST: Duration = Duration::from_millis(10);
 /// long.
 pub(super) const LISTEN: Duration = Duration::from_millis(50);
 
-/// The monitor listens after so many looks in a row that found nobody in the midst of work. What interrupts it costs two looks: a tenth more, at most.
+/// The monitor listens after so many looks in a row that found nobody in the midst of work. What interrupts it costs two looks: a fifth more, at most.
 const CALM_LOOKS: u32 = 10;
 
 /// When the monitor has not listened for so long, no reactor is left in the tripwire.
@@ -90,7 +90,7 @@ pub(super) struct Pace {
     looked_at: Option<Instant>,
     /// So many looks found nobody running since two in a row did, or since something interrupted it while it listened.
     calm_looks: u32,
-    /// When it last listened.
+    /// When it last listened, or could have; put off by sleeps.
     listened_at: Option<Instant>,
     /// What lasts longer is to be reported.
     pub(super) slow_poll: Option<Duration>,
@@ -133,6 +133,17 @@ impl Pace {
         self.slow_poll.is_none_or(|threshold| threshold >= between * LOOKS_A_REPORT)
     }
 
+    /// The monitor is to listen. What it does, given whether it can.
+    pub(super) fn may_listen(&mut self, can_listen: bool, now: Instant) -> Next {
+        if can_listen {
+            self.listened_at = Some(now);
+            return Next::Listen;
+        }
+        // The next attempt comes after as many looks again.
+        self.calm_looks = 0;
+        Next::Rest
+    }
+
     /// The monitor has listened. Whether that was ended by what had to wait.
     pub(super) fn has_listened(&mut self, is_tripped: bool, now: Instant) {
         self.listened_at = Some(now);
@@ -146,7 +157,8 @@ impl Pace {
     }
 
     /// The monitor slept, and has been roused.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        self.listened_at = self.listened_at.map(|_| now);
         self.quiet_since = None;
         self.looked_at = None;
         self.has_looked_once = false;
@@ -324,6 +336,21 @@ mod tests {
         looks.0.has_listened(true, looks.1);
         assert!(!looks.0.has_not_listened_for_long(looks.1));
         assert!(looks.0.has_not_listened_for_long(looks.1 + FORGET));
+        let slept_until = looks.1 + FORGET * 10;
+        looks.0.begin_anew(slept_until);
+        assert!(!looks.0.has_not_listened_for_long(slept_until), "while it slept there was nothing to be heard");
+    }
+
+    #[test]
+    fn a_monitor_that_cannot_listen_rests_and_tries_again_later() {
+        let mut looks = looks();
+        for _ in 0..3 {
+            assert_eq!(looks_until_it_listens(&mut looks, &CALM), CALM_LOOKS);
+            assert_eq!(looks.0.may_listen(false, looks.1), Next::Rest);
+        }
+        looks_until_it_listens(&mut looks, &CALM);
+        assert_eq!(looks.0.may_listen(true, looks.1), Next::Listen);
+        assert!(looks.0.has_not_listened_for_long(looks.1 + FORGET), "loops may be in the tripwire since");
     }
 
     #[test]
@@ -338,7 +365,7 @@ mod tests {
     fn a_sleep_ends_what_was_known() {
         let mut looks = looks();
         while looks.next(&IDLE) != Next::Sleep {}
-        looks.0.begin_anew();
+        looks.0.begin_anew(looks.1);
         assert_eq!(looks.next(&IDLE), Next::Rest, "quiet from now on");
         assert_eq!(looks.next(&BUSY), Next::Tick);
     }

@@ -283,10 +283,20 @@ impl Worker {
         Progress::count(&self.home.progress.turns);
         if self.shared.monitor.stir(&self.home.reactor) {
             self.is_armed.set(true);
-            // What came together with what ended the sleep trips nothing.
-            if self.has_surplus() {
-                self.shared.monitor.hurry();
-            }
+        }
+    }
+
+    /// A sleep is over, and what ended it is in the queues: the monitor, if it listens, is told of tasks that others could run. They have come together
+    /// with what this thread runs first, and trip nothing.
+    fn tell_of_others(&self) {
+        let tasks = self.deque().len() + usize::from(!self.home.next.is_empty());
+        let has_own = || {
+            self.home.signals.has(signal::MAIN | signal::CALLS)
+                || !self.pinned.borrow().is_empty()
+                || !self.home.pinned_inbox.is_empty()
+        };
+        if tasks > 1 || tasks == 1 && has_own() {
+            self.shared.monitor.hurry();
         }
     }
 
@@ -919,6 +929,9 @@ impl Worker {
         if notice == Notice::Search {
             let found = self.deque().len() > 0 || self.steal();
             self.end_search(found);
+        }
+        if self.is_armed.get() {
+            self.tell_of_others();
         }
     }
 

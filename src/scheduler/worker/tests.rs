@@ -744,9 +744,10 @@ fn a_monitor_that_listens_hears_of_what_becomes_ready_while_a_loop_runs() {
     let mut raise = || std::io::Write::write_all(&mut theirs, &[7]).unwrap();
     let is_tripped = || shared.monitor.tripwire().unwrap().wait(Duration::ZERO).unwrap();
     let mut audible = Vec::new();
-    assert_eq!(shared.monitor.withdraw(Next::Listen, &shared, &mut audible), Next::Tick, "a loop runs");
+    assert!(shared.monitor.can_listen(&shared, &mut audible, 1));
+    assert_eq!(shared.monitor.withdraw(Next::Listen, &shared), Next::Tick, "a loop runs");
     asleep(&worker, || {
-        assert_eq!(shared.monitor.withdraw(Next::Listen, &shared, &mut audible), Next::Listen);
+        assert_eq!(shared.monitor.withdraw(Next::Listen, &shared), Next::Listen);
         raise();
         assert!(!is_tripped(), "the loop hears of it by itself");
     });
@@ -763,6 +764,7 @@ fn a_monitor_that_listens_hears_of_what_becomes_ready_while_a_loop_runs() {
     assert!(is_tripped(), "the next time as well");
     // The monitor is called elsewhere; or would be, if it had a thread.
     shared.monitor.stop();
+    assert!(is_tripped());
     shared.monitor.hurry();
     assert!(is_tripped());
     asleep(&worker, raise);
@@ -774,25 +776,63 @@ fn a_monitor_that_listens_hears_of_what_becomes_ready_while_a_loop_runs() {
 /// Of two requests that came together one has a long poll: nothing becomes ready any more that could tell of the other.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[test]
-fn a_monitor_that_listens_is_called_where_a_loop_wakes_for_more_than_one_task() {
+fn a_monitor_that_listens_is_called_where_a_loop_wakes_for_more_than_it_can_run() {
     let (shared, worker) = ring();
-    let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let registration = Reactor::register(&worker.home.reactor, std::os::fd::AsRawFd::as_raw_fd(&ours)).unwrap();
-    worker.turn(Some(Duration::ZERO));
     shared.monitor.stop();
-    let mut audible = Vec::new();
-    for (tasks, is_called) in [(1, false), (2, true)] {
-        let woken = runnables(&worker, tasks);
-        asleep(&worker, || {
-            let next = shared.monitor.withdraw(Next::Listen, &shared, &mut audible);
-            assert_eq!(next, Next::Listen);
-            woken.into_iter().for_each(|runnable| worker.deque().push(runnable));
-        });
-        assert_eq!(shared.monitor.tripwire().unwrap().wait(Duration::ZERO).unwrap(), is_called);
+    assert!(shared.monitor.can_listen(&shared, &mut Vec::new(), 0));
+    let is_tripped = || shared.monitor.tripwire().unwrap().wait(Duration::ZERO).unwrap();
+    let to_deque = |worker: &Worker, tasks| {
+        runnables(worker, tasks).into_iter().for_each(|runnable| worker.deque().push(runnable));
+    };
+    type Wakes = fn(&Shared, &Worker, &dyn Fn(&Worker, usize));
+    let cases: [(&str, bool, Wakes); 6] = [
+        ("nothing", false, |_, _, _| {}),
+        ("a task", false, |_, worker, to_deque| to_deque(worker, 1)),
+        ("a task from outside", false, |shared, _, _| spawn_from_outside(shared)),
+        ("the main future", false, |_, worker, _| worker.home.signal(signal::MAIN)),
+        ("two tasks", true, |_, worker, to_deque| to_deque(worker, 2)),
+        ("the main future and a task", true, |_, worker, to_deque| {
+            worker.home.signal(signal::MAIN);
+            to_deque(worker, 1);
+        }),
+    ];
+    for (what, is_called, wakes) in cases {
+        worker.announce_sleep();
+        assert_eq!(shared.monitor.withdraw(Next::Listen, &shared), Next::Listen);
+        wakes(&shared, &worker, &to_deque);
+        let notice = worker.home.parker.end();
+        worker.wake_up(notice);
+        assert_eq!(is_tripped(), is_called, "{what}");
+        worker.home.signals.take();
         while let Some(next) = worker.next_shared() {
             worker.run_task(next);
         }
     }
-    drop(registration);
+    end(&shared, Some(worker));
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn a_monitor_that_cannot_hear_all_loops_hears_none() {
+    let (shared, worker) = ring();
+    let pairs = [(); 3].map(|()| std::os::unix::net::UnixStream::pair().unwrap());
+    let register = |index: usize, of: usize| {
+        Reactor::register(&shared.at(index).reactor, std::os::fd::AsRawFd::as_raw_fd(&pairs[of].0)).unwrap()
+    };
+    let is_audible = |index: usize| shared.monitor.tripwire().unwrap().arm(&shared.at(index).reactor);
+    let mut audible = Vec::new();
+    let first = register(0, 0);
+    assert!(shared.monitor.can_listen(&shared, &mut audible, 1));
+    assert!(is_audible(0) && !is_audible(1));
+    // Only what is new counts.
+    let more = [register(1, 1), register(1, 2)];
+    assert!(!shared.monitor.can_listen(&shared, &mut audible, 1));
+    assert!(!is_audible(0) && !is_audible(1));
+    assert!(shared.monitor.can_listen(&shared, &mut audible, 3));
+    assert!(shared.monitor.can_listen(&shared, &mut audible, 0));
+    assert!(is_audible(0) && is_audible(1));
+    shared.monitor.forget(&mut audible, &shared);
+    assert!(!is_audible(0) && !is_audible(1));
+    drop((first, more));
     end(&shared, Some(worker));
 }
