@@ -120,12 +120,18 @@ impl Pace {
         self.unsure_looks = if look.may_be_long { self.unsure_looks.saturating_add(1) } else { 0 };
         // Where CPUs are short, each slice of the kernel's scheduler begins another one.
         let is_unsure = (1..UNSURE_TICKS).contains(&self.unsure_looks);
-        if look.has_long || is_unsure || is_alert || self.has_looked_once || !self.is_often_enough(REST) {
+        if look.has_long || is_unsure || self.has_looked_once || !self.is_often_enough(REST) {
+            return Next::Tick;
+        }
+        let is_calm = !look.is_active && self.calm_looks >= CALM_LOOKS;
+        if is_calm && !look.has_timer_soon && self.is_often_enough(LISTEN) {
+            return Next::Listen;
+        }
+        if is_alert {
             return Next::Tick;
         }
         self.unsure_looks = 0;
-        let is_calm = !look.is_active && self.calm_looks >= CALM_LOOKS;
-        if is_calm && !look.has_timer_soon && self.is_often_enough(LISTEN) { Next::Listen } else { Next::Rest }
+        Next::Rest
     }
 
     /// Whether looks so far apart find each poll that is to be reported.
@@ -302,6 +308,19 @@ mod tests {
         assert_eq!(looks.next(&CALM), Next::Rest, "it would be reported too late");
         looks.0.slow_poll = Some(LISTEN * LOOKS_A_REPORT);
         assert_eq!(looks.next(&CALM), Next::Listen);
+    }
+
+    #[test]
+    fn long_polls_that_are_expected_are_listened_for_where_nobody_runs() {
+        let mut looks = looks();
+        for _ in 0..2 {
+            looks.next(&NEWLY_STALLED);
+        }
+        for _ in 1..CALM_LOOKS {
+            assert_eq!(looks.next(&CALM), Next::Tick);
+        }
+        assert_eq!(looks.next(&CALM), Next::Listen);
+        assert_eq!(looks.next(&SPARSE), Next::Tick, "a timer would not be heard");
     }
 
     #[test]
