@@ -2,8 +2,8 @@
 //!
 //! A loop that wakes *arms* the tripwire with its reactor, and *disarms* it before it sleeps. What becomes ready in between has to wait for a poll to
 //! end; the first of it trips the wire and ends the monitor's sleep. Where polls are short and events are few, the loop is asleep again
-//! before the next event, nothing trips, and the monitor need not run on a timer: two calls of the kernel, half a microsecond each, in place of
-//! 50 us for an alarm.
+//! before the next event, nothing trips, and the monitor need not run on a timer: two calls of the kernel, less than a microsecond each, in place
+//! of 50 us for an alarm.
 //!
 //! It rests on epoll being pollable itself, as a [`Vigil`](super::Vigil) does, of which it differs in two points: others arm it while one waits; and a reactor
 //! is reported once for each time that it is armed.

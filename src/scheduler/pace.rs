@@ -73,7 +73,7 @@ pub(super) enum Next {
 ///
 /// Where [`CALM_LOOKS`] found nobody running, the monitor listens: a long poll is found 1 to 2 ms after the first event that becomes ready on its loop meanwhile, and else
 /// 51 ms after it began at worst. So no timer may be due within that time, as far as can be seen. Where events come while loops run, though their
-/// polls are short, it rests instead: each would cost a look.
+/// polls are short, it rests instead: each would cost a look. Where long polls are expected it listens as well; but if it cannot, it looks on.
 #[derive(Default)]
 pub(super) struct Pace {
     /// When a long poll last began, as far as the looks can tell.
@@ -110,7 +110,6 @@ impl Pace {
             }
         }
         self.looked_at = Some(now);
-        let is_alert = self.alert_until.is_some_and(|until| now < until);
         self.calm_looks = match (look.is_active, self.has_looked_once) {
             (false, _) => self.calm_looks.saturating_add(1),
             (true, false) => self.calm_looks,
@@ -127,7 +126,12 @@ impl Pace {
         if is_calm && !look.has_timer_soon && self.is_often_enough(LISTEN) {
             return Next::Listen;
         }
-        if is_alert {
+        self.tick_or_rest(now)
+    }
+
+    /// What a monitor does that neither looks again because of what it saw, nor listens.
+    fn tick_or_rest(&mut self, now: Instant) -> Next {
+        if self.alert_until.is_some_and(|until| now < until) {
             return Next::Tick;
         }
         self.unsure_looks = 0;
@@ -147,7 +151,7 @@ impl Pace {
         }
         // The next attempt comes after as many looks again.
         self.calm_looks = 0;
-        Next::Rest
+        self.tick_or_rest(now)
     }
 
     /// The monitor has listened. Whether that was ended by what had to wait.
@@ -320,6 +324,7 @@ mod tests {
             assert_eq!(looks.next(&CALM), Next::Tick);
         }
         assert_eq!(looks.next(&CALM), Next::Listen);
+        assert_eq!(looks.0.may_listen(false, looks.1), Next::Tick, "nothing would be heard");
         assert_eq!(looks.next(&SPARSE), Next::Tick, "a timer would not be heard");
     }
 
