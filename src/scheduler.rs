@@ -388,15 +388,18 @@ impl Shared {
 
     /// Work that any loop may take was made visible: wakes a sleeper if nobody searches. Any thread that keeps the runtime alive.
     ///
-    /// A loop that has no peers is told of what comes from outside by a claim of its own (`push_from_outside`), and nobody else could be told.
+    /// A loop that has no peers is told of what comes from outside by a claim of its own (`push_from_outside`), and nobody else could be told. Whether somebody
+    /// was woken.
     #[inline]
-    pub(crate) fn publish(&self) {
+    pub(crate) fn publish(&self) -> bool {
         if !self.has_peers() {
-            return;
+            return false;
         }
-        if let Some(index) = self.sleep.publish() {
+        let sleeper = self.sleep.publish();
+        if let Some(index) = sleeper {
             self.loops[index].notify(Notice::Search);
         }
+        sleeper.is_some()
     }
 
     /// A task was put into some `yielded` queue: wakes a worker that sleeps, and says which. Spare workers leave that queue alone, so the search token, which one
@@ -421,8 +424,8 @@ impl Shared {
             fence(SeqCst);
             if self.sleep.claim(index) {
                 home.notify(Notice::Work);
-            } else {
-                self.publish();
+            } else if !self.publish() && !self.sleep.has_idle() {
+                self.monitor.call();
             }
         }
     }

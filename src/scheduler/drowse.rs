@@ -87,6 +87,11 @@ impl Drowse {
         self.depth_seen() != AWAKE && self.rouse(interrupt)
     }
 
+    /// Whether the monitor listens: a hint, but not from before what the caller did.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.depth_seen() == LISTENING
+    }
+
     #[inline]
     fn depth_seen(&self) -> u8 {
         // Ordering: SeqCst fence, pairs with the one in `withdraw`: M1.

@@ -33,7 +33,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::drowse::{ASLEEP, Drowse, LISTENING, RESTING, Stirred};
-use super::pace::{LISTEN, Look, Next, Pace, REST, TICK, UNSURE_TICKS};
+use super::pace::{Look, Next, Pace, REST, TICK, UNSURE_TICKS};
 use super::thread_cpu::{LONG, SURELY_LONG};
 use super::worker::MAIN_FUTURE;
 use super::{LoopShared, Shared, signal};
@@ -107,6 +107,14 @@ impl Monitor {
     pub(crate) fn hurry(&self) {
         if self.drowse.hurry(|| self.interrupt()) {
             self.start_if_new();
+        }
+    }
+
+    /// A task from outside waits for a loop that runs, and nobody sleeps who could take it: if the monitor listens, it looks now. Any thread.
+    #[cold]
+    pub(crate) fn call(&self) {
+        if self.drowse.is_listening() {
+            self.hurry();
         }
     }
 
@@ -187,16 +195,15 @@ impl Monitor {
                 self.forget(&mut audible, &shared);
             }
             let mut next = pace.next(&look, Instant::now());
-            if next == Next::Listen {
-                let can_listen = self.can_listen(&shared, &mut audible, AUDIBLE_SOCKETS_MAX);
-                next = pace.may_listen(can_listen, Instant::now());
+            if matches!(next, Next::Listen(_)) && !self.can_listen(&shared, &mut audible, AUDIBLE_SOCKETS_MAX) {
+                next = pace.cannot_listen(Instant::now());
             }
             let next = self.withdraw(next, &shared);
             drop(shared);
             let goes_on = match next {
                 Next::Tick => self.drowse.pause(Some(TICK)),
                 Next::Rest => self.rest(),
-                Next::Listen => self.listen(&mut pace),
+                Next::Listen(at_most) => self.listen(at_most, &mut pace),
                 Next::Sleep => self.drowse.pause(None),
             };
             if !goes_on {
@@ -214,7 +221,7 @@ impl Monitor {
         let is_away = match next {
             Next::Tick => false,
             Next::Rest => self.drowse.withdraw(RESTING, || cannot_wait(shared)),
-            Next::Listen => self.drowse.withdraw(LISTENING, || is_active(shared)),
+            Next::Listen(_) => self.drowse.withdraw(LISTENING, || is_active(shared)),
             Next::Sleep => self.drowse.withdraw(ASLEEP, || is_active(shared)),
         };
         if is_away { next } else { Next::Tick }
@@ -264,10 +271,10 @@ impl Monitor {
     }
 
     /// The pause of a monitor that listens. `false`: it is to end.
-    fn listen(&self, pace: &mut Pace) -> bool {
+    fn listen(&self, at_most: Duration, pace: &mut Pace) -> bool {
         let Some(tripwire) = self.tripwire() else { return true };
         let mut waited = None;
-        let goes_on = self.drowse.pause_in(|| waited = Some(tripwire.wait(LISTEN)));
+        let goes_on = self.drowse.pause_in(|| waited = Some(tripwire.wait(at_most)));
         // Who left word before it waited has tripped the wire as well, or will.
         let waited = waited.unwrap_or_else(|| tripwire.wait(Duration::ZERO).map(|_| true));
         let is_tripped = waited.unwrap_or_else(|error| {
@@ -361,7 +368,7 @@ impl Watch {
 
     /// One look at everything.
     pub(super) fn look(&mut self, shared: &Arc<Shared>) -> Look {
-        let (mut wants_spare, mut has_progressed, mut has_timer_soon) = (false, false, false);
+        let (mut wants_spare, mut has_progressed, mut timer_in) = (false, false, None);
         let (mut has_long, mut began_long, mut may_be_long) = (false, false, false);
         if shared.is_watched() {
             let now = Instant::now();
@@ -389,7 +396,8 @@ impl Watch {
                 }
                 has_long |= is_stalled && self.seen[each.index].is_long;
                 may_be_long |= is_stalled && self.seen[each.index].stalled_ticks < UNSURE_TICKS;
-                has_timer_soon |= each.timers.is_due(each.clock.now_given(now) + LISTEN);
+                let due_in = |at: Instant| at.saturating_duration_since(each.clock.now_given(now));
+                timer_in = each.timers.next_deadline().map(due_in).into_iter().chain(timer_in).min();
                 running += u32::from(is_running);
                 stalled += u32::from(is_stalled);
                 if is_running && !is_stalled {
@@ -412,15 +420,7 @@ impl Watch {
         if shared.blocking.needs_attention() {
             shared.blocking.grow_if_stalled(Instant::now());
         }
-        Look {
-            is_active: is_active(shared),
-            has_progressed,
-            has_long,
-            began_long,
-            may_be_long,
-            has_timer_soon,
-            wants_spare,
-        }
+        Look { is_active: is_active(shared), has_progressed, has_long, began_long, may_be_long, timer_in, wants_spare }
     }
 
     /// One look at one loop: what it needs, given what it had done at the last look. Whether it runs, and whether it is stalled.

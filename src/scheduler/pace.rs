@@ -14,7 +14,10 @@ pub(super) const REST: Duration = Duration::from_millis(10);
 
 /// The longest time between two looks where events that have to wait are heard of: what else waits behind a long poll that nobody expected waits for so
 /// long.
-pub(super) const LISTEN: Duration = Duration::from_millis(50);
+const LISTEN_MAX: Duration = Duration::from_millis(200);
+
+/// If it has to look again sooner, it rests and can do without the tripwire.
+const LISTEN_MIN: Duration = Duration::from_millis(50);
 
 /// The monitor listens after so many looks in a row that found nobody in the midst of work. What interrupts it costs two looks: a fifth more, at most.
 const CALM_LOOKS: u32 = 10;
@@ -46,8 +49,8 @@ pub(super) struct Look {
     pub(super) began_long: bool,
     /// A loop has been stalled for less than [`UNSURE_TICKS`]: the kernel may not be able to say yet whether for want of a CPU.
     pub(super) may_be_long: bool,
-    /// A timer of some loop is due within [`LISTEN`].
-    pub(super) has_timer_soon: bool,
+    /// When the first timer of any loop is due, from now: at the earliest.
+    pub(super) timer_in: Option<Duration>,
     /// Every loop that runs is stalled, and work waits.
     pub(super) wants_spare: bool,
 }
@@ -59,8 +62,8 @@ pub(super) enum Next {
     Tick,
     /// It looks again after [`REST`], or when what cannot wait so long comes.
     Rest,
-    /// It looks again after [`LISTEN`], or when an event has to wait for a loop that runs.
-    Listen,
+    /// It looks again after so long, or when an event has to wait for a loop that runs.
+    Listen(Duration),
     /// It looks again when somebody runs.
     Sleep,
 }
@@ -72,7 +75,7 @@ pub(super) enum Next {
 /// nobody expected is found after 6 ms in the mean and 11 at worst; where they are frequent, each after 1 to 2.
 ///
 /// Where [`CALM_LOOKS`] found nobody running, the monitor listens: a long poll is found 1 to 2 ms after the first event that becomes ready on its loop meanwhile, and else
-/// 51 ms after it began at worst. So no timer may be due within that time, as far as can be seen. Where events come while loops run, though their
+/// a fifth of a second after it began at worst, or when the first timer is due that could be seen before. Where events come while loops run, though their
 /// polls are short, it rests instead: each would cost a look. Where long polls are expected it listens as well; but if it cannot, it looks on.
 #[derive(Default)]
 pub(super) struct Pace {
@@ -90,7 +93,7 @@ pub(super) struct Pace {
     looked_at: Option<Instant>,
     /// So many looks found nobody running since two in a row did, or since something interrupted it while it listened.
     calm_looks: u32,
-    /// When it last listened, or could have; put off by sleeps.
+    /// When it last listened, or was to; put off by sleeps.
     listened_at: Option<Instant>,
     /// What lasts longer is to be reported.
     pub(super) slow_poll: Option<Duration>,
@@ -123,10 +126,19 @@ impl Pace {
             return Next::Tick;
         }
         let is_calm = !look.is_active && self.calm_looks >= CALM_LOOKS;
-        if is_calm && !look.has_timer_soon && self.is_often_enough(LISTEN) {
-            return Next::Listen;
+        let most = self.listen_at_most(look.timer_in);
+        if !is_calm || most < LISTEN_MIN {
+            return self.tick_or_rest(now);
         }
-        self.tick_or_rest(now)
+        self.listened_at = Some(now);
+        Next::Listen(most)
+    }
+
+    /// How long the next look can wait if nothing trips the wire. A tick after a timer was due one sees whether it is late.
+    fn listen_at_most(&self, timer_in: Option<Duration>) -> Duration {
+        let late_in = timer_in.map(|due_in| due_in.saturating_add(TICK));
+        let report_in = self.slow_poll.map(|threshold| threshold / LOOKS_A_REPORT);
+        [late_in, report_in].into_iter().flatten().fold(LISTEN_MAX, Duration::min)
     }
 
     /// What a monitor does that neither looks again because of what it saw, nor listens.
@@ -143,12 +155,8 @@ impl Pace {
         self.slow_poll.is_none_or(|threshold| threshold >= between * LOOKS_A_REPORT)
     }
 
-    /// The monitor is to listen. What it does, given whether it can.
-    pub(super) fn may_listen(&mut self, can_listen: bool, now: Instant) -> Next {
-        if can_listen {
-            self.listened_at = Some(now);
-            return Next::Listen;
-        }
+    /// The monitor is to listen, and cannot. What it does.
+    pub(super) fn cannot_listen(&mut self, now: Instant) -> Next {
         // The next attempt comes after as many looks again.
         self.calm_looks = 0;
         self.tick_or_rest(now)
@@ -186,12 +194,13 @@ mod tests {
         has_long: false,
         began_long: false,
         may_be_long: false,
-        has_timer_soon: true,
+        timer_in: Some(Duration::ZERO),
         wants_spare: false,
     };
     /// Nobody runs at the moment.
     const SPARSE: Look = Look { has_progressed: true, ..IDLE };
-    const CALM: Look = Look { has_timer_soon: false, ..SPARSE };
+    const CALM: Look = Look { timer_in: None, ..SPARSE };
+    const LISTENS: Next = Next::Listen(LISTEN_MAX);
     const BUSY: Look = Look { is_active: true, ..SPARSE };
     const STALLED: Look = Look { has_long: true, ..BUSY };
     const NEWLY_STALLED: Look = Look { began_long: true, ..STALLED };
@@ -205,7 +214,7 @@ mod tests {
             self.1 += match next {
                 Next::Tick => TICK,
                 Next::Rest | Next::Sleep => REST,
-                Next::Listen => LISTEN,
+                Next::Listen(at_most) => at_most,
             };
             next
         }
@@ -295,7 +304,7 @@ mod tests {
 
     /// Looks until it listens, for the first time or again; how many looks that took.
     fn looks_until_it_listens(looks: &mut Looks, look: &Look) -> u32 {
-        (1..=100).find(|_| looks.next(look) == Next::Listen).expect("it never listens")
+        (1..=100).find(|_| looks.next(look) == LISTENS).expect("it never listens")
     }
 
     #[test]
@@ -303,15 +312,29 @@ mod tests {
         let mut looks = looks();
         assert_eq!(looks_until_it_listens(&mut looks, &CALM), CALM_LOOKS);
         for _ in 0..10 {
-            assert_eq!(looks.next(&CALM), Next::Listen);
+            assert_eq!(looks.next(&CALM), LISTENS);
             assert_eq!(looks.next(&SPARSE), Next::Rest, "a timer is near");
             assert_eq!(looks.next(&Look { is_active: true, ..CALM }), Next::Tick, "somebody happens to run");
         }
-        looks.next(&CALM);
-        looks.0.slow_poll = Some(LISTEN);
-        assert_eq!(looks.next(&CALM), Next::Rest, "it would be reported too late");
-        looks.0.slow_poll = Some(LISTEN * LOOKS_A_REPORT);
-        assert_eq!(looks.next(&CALM), Next::Listen);
+    }
+
+    #[test]
+    fn it_listens_no_longer_than_a_timer_or_a_report_can_wait() {
+        let mut looks = looks();
+        looks_until_it_listens(&mut looks, &CALM);
+        for (timer_in, slow_poll, next) in [
+            (None, None, LISTENS),
+            (Some(LISTEN_MAX - TICK), None, LISTENS),
+            (Some(LISTEN_MAX - 2 * TICK), None, Next::Listen(LISTEN_MAX - TICK)),
+            (Some(LISTEN_MIN - TICK), None, Next::Listen(LISTEN_MIN)),
+            (Some(LISTEN_MIN - 2 * TICK), None, Next::Rest),
+            (None, Some(LISTEN_MAX * LOOKS_A_REPORT), LISTENS),
+            (Some(LISTEN_MAX), Some(LISTEN_MIN * LOOKS_A_REPORT), Next::Listen(LISTEN_MIN)),
+            (None, Some(LISTEN_MIN * LOOKS_A_REPORT - TICK), Next::Rest),
+        ] {
+            looks.0.slow_poll = slow_poll;
+            assert_eq!(looks.next(&Look { timer_in, ..CALM }), next);
+        }
     }
 
     #[test]
@@ -323,8 +346,8 @@ mod tests {
         for _ in 1..CALM_LOOKS {
             assert_eq!(looks.next(&CALM), Next::Tick);
         }
-        assert_eq!(looks.next(&CALM), Next::Listen);
-        assert_eq!(looks.0.may_listen(false, looks.1), Next::Tick, "nothing would be heard");
+        assert_eq!(looks.next(&CALM), LISTENS);
+        assert_eq!(looks.0.cannot_listen(looks.1), Next::Tick, "nothing would be heard");
         assert_eq!(looks.next(&SPARSE), Next::Tick, "a timer would not be heard");
     }
 
@@ -350,13 +373,15 @@ mod tests {
             assert_eq!(looks_until_it_listens(&mut looks, &CALM), CALM_LOOKS);
         }
         looks.0.has_listened(false, looks.1);
-        assert_eq!(looks.next(&CALM), Next::Listen);
+        assert_eq!(looks.next(&CALM), LISTENS);
     }
 
     #[test]
     fn the_tripwire_is_left_when_nobody_listens_any_more() {
         let mut looks = looks();
         assert!(!looks.0.has_not_listened_for_long(looks.1), "it never did");
+        looks_until_it_listens(&mut looks, &CALM);
+        assert!(looks.0.has_not_listened_for_long(looks.1 + FORGET), "loops are in the tripwire since");
         looks.0.has_listened(true, looks.1);
         assert!(!looks.0.has_not_listened_for_long(looks.1));
         assert!(looks.0.has_not_listened_for_long(looks.1 + FORGET));
@@ -370,11 +395,8 @@ mod tests {
         let mut looks = looks();
         for _ in 0..3 {
             assert_eq!(looks_until_it_listens(&mut looks, &CALM), CALM_LOOKS);
-            assert_eq!(looks.0.may_listen(false, looks.1), Next::Rest);
+            assert_eq!(looks.0.cannot_listen(looks.1), Next::Rest);
         }
-        looks_until_it_listens(&mut looks, &CALM);
-        assert_eq!(looks.0.may_listen(true, looks.1), Next::Listen);
-        assert!(looks.0.has_not_listened_for_long(looks.1 + FORGET), "loops may be in the tripwire since");
     }
 
     #[test]

@@ -745,9 +745,9 @@ fn a_monitor_that_listens_hears_of_what_becomes_ready_while_a_loop_runs() {
     let is_tripped = || shared.monitor.tripwire().unwrap().wait(Duration::ZERO).unwrap();
     let mut audible = Vec::new();
     assert!(shared.monitor.can_listen(&shared, &mut audible, 1));
-    assert_eq!(shared.monitor.withdraw(Next::Listen, &shared), Next::Tick, "a loop runs");
+    assert_eq!(shared.monitor.withdraw(LISTENS, &shared), Next::Tick, "a loop runs");
     asleep(&worker, || {
-        assert_eq!(shared.monitor.withdraw(Next::Listen, &shared), Next::Listen);
+        assert_eq!(shared.monitor.withdraw(LISTENS, &shared), LISTENS);
         raise();
         assert!(!is_tripped(), "the loop hears of it by itself");
     });
@@ -772,6 +772,9 @@ fn a_monitor_that_listens_hears_of_what_becomes_ready_while_a_loop_runs() {
     drop(registration);
     end(&shared, Some(worker));
 }
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LISTENS: Next = Next::Listen(Duration::from_millis(50));
 
 /// Of two requests that came together one has a long poll: nothing becomes ready any more that could tell of the other.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -798,12 +801,39 @@ fn a_monitor_that_listens_is_called_where_a_loop_wakes_for_more_than_it_can_run(
     ];
     for (what, is_called, wakes) in cases {
         worker.announce_sleep();
-        assert_eq!(shared.monitor.withdraw(Next::Listen, &shared), Next::Listen);
+        assert_eq!(shared.monitor.withdraw(LISTENS, &shared), LISTENS);
         wakes(&shared, &worker, &to_deque);
         let notice = worker.home.parker.end();
         worker.wake_up(notice);
         assert_eq!(is_tripped(), is_called, "{what}");
         worker.home.signals.take();
+        while let Some(next) = worker.next_shared() {
+            worker.run_task(next);
+        }
+    }
+    end(&shared, Some(worker));
+}
+
+/// It is no event of a socket's, and the loop that it was given to may be in a long poll.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn a_monitor_that_listens_is_called_for_a_task_from_outside_that_nobody_is_free_for() {
+    let (shared, worker) = ring();
+    shared.monitor.stop();
+    assert!(shared.monitor.can_listen(&shared, &mut Vec::new(), 0));
+    let is_tripped = || shared.monitor.tripwire().unwrap().wait(Duration::ZERO).unwrap();
+    for (is_peer_free, is_called) in [(true, false), (false, true)] {
+        worker.announce_sleep();
+        assert_eq!(shared.monitor.withdraw(LISTENS, &shared), LISTENS);
+        worker.wake_up(None);
+        if is_peer_free {
+            shared.sleep.announce(1);
+        }
+        spawn_from_outside(&shared);
+        assert_eq!(is_woken(&shared), is_peer_free);
+        assert_eq!(is_tripped(), is_called);
+        shared.sleep.end_search();
+        assert!(worker.fetch_inbox());
         while let Some(next) = worker.next_shared() {
             worker.run_task(next);
         }
