@@ -21,7 +21,7 @@
 //!   neither while all those loops merely wait for a CPU (`thread_cpu`): a spare worker would be one more that waits.
 //!
 //! Where looks find nobody running it *listens*: loops that wake arm a [`Tripwire`], and what becomes ready on one of them before it sleeps again ends the
-//! monitor's pause. When all has been quiet for 20 ms it sleeps for good, and the first worker to wake rouses it ([`Monitor::stir`]): the
+//! monitor's pause. When two looks in a row found all quiet, and 20 ms have passed, it sleeps for good, and the first worker to wake rouses it ([`Monitor::stir`]): the
 //! few extra looks keep a lightly loaded server from paying for that with each request. Its thread starts when it is first needed. Go's sysmon is the model; it
 //! may sleep up to 10 ms between two looks, and finds stalls by the same kind of counter.
 //!

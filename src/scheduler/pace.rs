@@ -31,8 +31,9 @@ const LOOKS_A_REPORT: u32 = 5;
 /// Where two long polls began within such a time, the next is expected for as long.
 const ALERT: Duration = Duration::from_secs(1);
 
-/// How long nobody runs before the monitor sleeps.
+/// How long nobody runs before the monitor sleeps, and in how many looks in a row.
 const QUIET: Duration = Duration::from_millis(20);
+const QUIET_LOOKS: u32 = 2;
 
 /// Ticks without a poll in which the monitor does not rest, whatever the kernel says of the loop's thread.
 pub(super) const UNSURE_TICKS: u32 = 4;
@@ -83,8 +84,9 @@ pub(super) struct Pace {
     long_since: Option<Instant>,
     /// Until then long polls are expected.
     alert_until: Option<Instant>,
-    /// Since when nothing has run, as far as the looks can tell.
+    /// Since when nothing has run, as far as the looks can tell, and how many they were.
     quiet_since: Option<Instant>,
+    quiet_looks: u32,
     /// The last look was the first of two.
     has_looked_once: bool,
     /// So many looks in a row, since the last rest, saw a poll that may be long.
@@ -106,9 +108,11 @@ impl Pace {
         }
         if look.is_active || look.has_progressed {
             self.quiet_since = None;
+            self.quiet_looks = 0;
         } else {
             let quiet_since = *self.quiet_since.get_or_insert(self.looked_at.unwrap_or(now));
-            if now.saturating_duration_since(quiet_since) >= QUIET {
+            self.quiet_looks += 1;
+            if self.quiet_looks >= QUIET_LOOKS && now.saturating_duration_since(quiet_since) >= QUIET {
                 return Next::Sleep;
             }
         }
@@ -174,10 +178,12 @@ impl Pace {
         self.listened_at.is_some_and(|last| now >= last + FORGET)
     }
 
-    /// The monitor slept, and has been roused.
+    /// The monitor slept, and has been roused. While it slept nobody ran, so it may listen soon.
     pub(super) fn begin_anew(&mut self, now: Instant) {
         self.listened_at = self.listened_at.map(|_| now);
+        self.calm_looks = CALM_LOOKS;
         self.quiet_since = None;
+        self.quiet_looks = 0;
         self.looked_at = None;
         self.has_looked_once = false;
         self.unsure_looks = 0;
@@ -200,6 +206,7 @@ mod tests {
     /// Nobody runs at the moment.
     const SPARSE: Look = Look { has_progressed: true, ..IDLE };
     const CALM: Look = Look { timer_in: None, ..SPARSE };
+    const QUIET_AND_CALM: Look = Look { has_progressed: false, ..CALM };
     const LISTENS: Next = Next::Listen(LISTEN_MAX);
     const BUSY: Look = Look { is_active: true, ..SPARSE };
     const STALLED: Look = Look { has_long: true, ..BUSY };
@@ -404,7 +411,9 @@ mod tests {
         let mut looks = looks();
         looks_until_it_listens(&mut looks, &CALM);
         looks.0.has_listened(false, looks.1);
-        assert_eq!(looks.next(&IDLE), Next::Sleep);
+        assert_eq!(looks.next(&QUIET_AND_CALM), LISTENS, "whoever comes now and then need not rouse it");
+        looks.0.has_listened(false, looks.1);
+        assert_eq!(looks.next(&QUIET_AND_CALM), Next::Sleep);
     }
 
     #[test]
@@ -414,5 +423,18 @@ mod tests {
         looks.0.begin_anew(looks.1);
         assert_eq!(looks.next(&IDLE), Next::Rest, "quiet from now on");
         assert_eq!(looks.next(&BUSY), Next::Tick);
+    }
+
+    #[test]
+    fn after_a_sleep_it_listens_at_once_unless_somebody_goes_on_running() {
+        let mut looks = looks();
+        while looks.next(&IDLE) != Next::Sleep {}
+        looks.0.begin_anew(looks.1);
+        assert_eq!(looks.next(&CALM), LISTENS);
+        while looks.next(&IDLE) != Next::Sleep {}
+        looks.0.begin_anew(looks.1);
+        assert_eq!(looks.next(&BUSY), Next::Tick);
+        assert_eq!(looks.next(&BUSY), Next::Rest);
+        assert_eq!(looks_until_it_listens(&mut looks, &CALM), CALM_LOOKS);
     }
 }
