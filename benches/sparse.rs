@@ -4,16 +4,16 @@
 //!
 //! The row `tcp_echo_sparse` of `peers.rs` measures the same, one peer after the other, and goes up and down by a fifth: what such a request costs is
 //! what the CPU has forgotten since the last, and that is the machine's doing. So here
-//! - every server is a process of its own, all are there at once, and one client goes round them, in another order each time: what the machine does meanwhile it does
-//!   to all;
+//! - every server is a process of its own, all are there at once, and one client goes round them at fixed times, in each round in another order: what the machine does meanwhile
+//!   it does to all, and each finds the caches as the others leave them;
 //! - the CPU time is that of all threads of the server, by the kernel's scheduler, from one end of a round to the other;
 //! - every byte is compared, and the first round is thrown away.
 //!
-//! The servers find the caches used by each other, too, as beside other programs. Linux only: elsewhere there is no such CPU time to be had.
+//! Linux only: elsewhere there is no such CPU time to be had.
 
 use std::collections::hash_map::RandomState;
 use std::fs;
-use std::hash::BuildHasher;
+use std::hash::BuildHasher as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -32,7 +32,7 @@ use peers::options::{Options, Program};
 use peers::peer::{Peer, Spawn};
 use peers::report::Report;
 use peers::smol_peer::Smol;
-use peers::summary::Summary;
+use peers::summary::{Summary, percentile};
 use peers::table::figure;
 use peers::tokio_peer::Tokio;
 use peers::{machine, options};
@@ -112,23 +112,33 @@ fn echo<P: Peer>(peer: P, listener: TcpListener) -> io::Result<()> {
     peer.run(peer.serve_echo(listener, 1)).map(drop)
 }
 
+/// It ends with the value, whatever it does.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // An error says that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A server, seen from the client.
 struct Server {
     peer: &'static str,
-    process: Child,
+    process: Process,
     stream: TcpStream,
-    /// Of each round: the CPU time of a request, and the median and the 99th percentile of its latency, in microseconds.
-    rounds: Vec<[f64; 3]>,
+    /// Of each round: the CPU time of a request, and the median of its latency, in microseconds.
+    rounds: Vec<[f64; 2]>,
 }
 
 impl Server {
     fn start(peer: &'static str, workers: usize) -> io::Result<Server> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .args([SERVE, peer, &workers.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([SERVE, peer, &workers.to_string()]).stdout(Stdio::piped());
+        let mut process = Process(command.spawn()?);
         let mut port = String::new();
-        BufReader::new(process.stdout.take().expect("it is piped")).read_line(&mut port)?;
+        BufReader::new(process.0.stdout.take().expect("it is piped")).read_line(&mut port)?;
         let port: u16 = port.trim().parse().map_err(|_| io::Error::other(format!("{peer} did not start")))?;
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_nodelay(true)?;
@@ -147,31 +157,22 @@ impl Server {
         if answer == sent { Ok(took) } else { Err(io::Error::other("it echoed something else")) }
     }
 
-    /// The CPU time of its threads so far.
+    /// The CPU time of its threads so far. None of them may end: what it used would be gone from the sum.
     fn cpu(&self) -> io::Result<Duration> {
+        let unknown = || io::Error::other("the kernel does not say how much of a CPU a thread has had");
         let mut ns = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
-            // A thread may have ended meanwhile.
-            let figures = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-            ns += figures.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+        for thread in fs::read_dir(format!("/proc/{}/task", self.process.0.id()))? {
+            let figures = fs::read_to_string(thread?.path().join("schedstat"))?;
+            ns += figures.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).ok_or_else(unknown)?;
         }
-        Ok(Duration::from_nanos(ns))
+        if ns > 0 { Ok(Duration::from_nanos(ns)) } else { Err(unknown()) }
     }
-}
-
-/// The server ends when its connection does.
-fn end(servers: Vec<Server>) -> io::Result<()> {
-    for Server { peer, mut process, stream, .. } in servers {
-        drop(stream);
-        let status = process.wait()?;
-        if !status.success() {
-            return Err(io::Error::other(format!("{peer} failed: {status}")));
-        }
-    }
-    Ok(())
 }
 
 fn measure(options: &Options, gaps: Vec<Gap>) -> io::Result<ExitCode> {
+    if !cfg!(target_os = "linux") {
+        return Err(io::Error::other("only Linux says how much of a CPU another process has had"));
+    }
     let peers = PEERS.iter().copied().filter(|&peer| peer != options::ALL && options.wants(peer));
     let peers: Vec<&str> = peers.collect();
     let machine = machine::describe_named(peers.iter().copied(), options.workers);
@@ -189,7 +190,6 @@ fn measure(options: &Options, gaps: Vec<Gap>) -> io::Result<ExitCode> {
             }
         }
         add(&mut grid, gap, &servers);
-        end(servers)?;
     }
     let caption = format!("Medians of {} rounds.", options.rounds);
     let report = Report { machine: &machine, table: grid, caption: &caption, failures: Vec::new() };
@@ -197,32 +197,34 @@ fn measure(options: &Options, gaps: Vec<Gap>) -> io::Result<ExitCode> {
 }
 
 /// One round, of each server the figures.
-fn go_round(servers: &mut [Server], gap: Duration) -> io::Result<Vec<[f64; 3]>> {
+fn go_round(servers: &mut [Server], gap: Duration) -> io::Result<Vec<[f64; 2]>> {
     let messages = MESSAGES_MIN.max((ROUND_MIN.as_nanos() / gap.as_nanos()) as u32);
     let before = servers.iter().map(Server::cpu).collect::<io::Result<Vec<_>>>()?;
     let mut latencies = vec![Vec::new(); servers.len()];
     let random = RandomState::new();
-    for message in 0..messages {
-        let first = random.hash_one(message) as usize;
-        for turn in 0..servers.len() {
-            let index = (first.wrapping_add(turn)) % servers.len();
-            let server = &mut servers[index];
-            let took = server.exchange(message.into());
-            let took = took.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", server.peer)))?;
-            latencies[index].push(took.as_secs_f64() * 1e6);
-            thread::sleep(gap / servers.len() as u32);
-        }
+    let mut order: Vec<usize> = (0..servers.len()).collect();
+    order.sort_by_key(|&index| random.hash_one(index));
+    let begin = Instant::now();
+    for turn in 0..messages * servers.len() as u32 {
+        let index = order[turn as usize % servers.len()];
+        let due = begin + gap * turn / servers.len() as u32;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let server = &mut servers[index];
+        let took = server.exchange(turn.into());
+        let took = took.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", server.peer)))?;
+        latencies[index].push(took.as_secs_f64() * 1e6);
     }
     let mut figures = Vec::new();
     for ((server, before), mut latencies) in servers.iter().zip(before).zip(latencies) {
-        let cpu = server.cpu()?.saturating_sub(before).as_secs_f64() * 1e6 / f64::from(messages);
+        let ended = || io::Error::other(format!("a thread of {} has ended", server.peer));
+        let cpu = server.cpu()?.checked_sub(before).ok_or_else(ended)?.as_secs_f64() * 1e6 / f64::from(messages);
         latencies.sort_by(f64::total_cmp);
-        figures.push([cpu, peers::summary::percentile(&latencies, 0.5), peers::summary::percentile(&latencies, 0.99)]);
+        figures.push([cpu, percentile(&latencies, 0.5)]);
     }
     Ok(figures)
 }
 
-const METRICS: [&str; 3] = ["CPU, us/request", "latency p50, us", "latency p99, us"];
+const METRICS: [&str; 2] = ["CPU, us/request", "latency p50, us"];
 
 const HEADER: &[&str] = &["a message each", "peer", "median", "quartiles", "to tokio", "to limit"];
 

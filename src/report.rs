@@ -174,8 +174,8 @@ impl fmt::Display for Exception {
 
 /// A poll that has kept its loop for longer than the threshold; see [`Builder::slow_poll`](crate::Builder::slow_poll).
 ///
-/// The time is the wall clock's, as the monitor saw it: it counts from up to two looks after the poll began (11 ms; where little runs a fifth of the threshold, 201 ms at most),
-/// and includes time in which the operating system ran something else.
+/// The time is the wall clock's, as the monitor saw it: it counts from up to two looks after the poll began (11 ms, with thresholds below 50 ms 2 ms; where little runs a fifth of the
+/// threshold, 201 ms at most), and includes time in which the operating system ran something else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowPoll {
     pub(crate) what: Polled,

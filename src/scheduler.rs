@@ -424,7 +424,7 @@ impl Shared {
             fence(SeqCst);
             if self.sleep.claim(index) {
                 home.notify(Notice::Work);
-            } else if !self.publish() && !self.sleep.has_idle() {
+            } else if self.has_peers() && !self.publish() && !self.sleep.has_idle() {
                 self.monitor.call();
             }
         }

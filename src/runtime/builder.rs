@@ -157,8 +157,8 @@ impl Builder {
     ///
     /// Default: the environment variable `EDDIES_SLOW_POLL` (`250ms`, `2s`, a number of milliseconds, or `off`), else 100 ms in a build with
     /// debug assertions, as asyncio's debug mode, and 1 s in others. The poll path reads no clock for it: the monitor compares what it sees in
-    /// two of its looks, and so learns of a poll up to a fifth of the threshold after it began, and 201 ms at most, which the reported time lacks: so long where little runs, and
-    /// else 11 ms. With a threshold below 50 ms it is 2 ms, for a thread that then wakes a thousand times a second for as long as anything runs.
+    /// two of its looks, and so learns of a poll up to 11 ms after it began, which the reported time lacks. Where little runs, and the threshold is at least 250 ms, it may be a fifth of the
+    /// threshold, 201 ms at most. With a threshold below 50 ms it is 2 ms, for a thread that then wakes a thousand times a second for as long as anything runs.
     pub fn slow_poll(mut self, threshold: Duration) -> Self {
         self.slow_poll = Some(threshold);
         self

@@ -194,3 +194,19 @@ impl Drowse {
 #[cfg(all(test, eddies_loom))]
 #[path = "../../loom-tests/models/drowse.rs"]
 mod models;
+
+#[cfg(all(test, not(eddies_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_rests_does_not_listen() {
+        let drowse = Drowse::new();
+        for (depth, is_listening) in [(RESTING, false), (LISTENING, true), (ASLEEP, false)] {
+            assert!(drowse.withdraw(depth, || false));
+            assert_eq!(drowse.is_listening(), is_listening);
+            drowse.come_back();
+            assert!(!drowse.is_listening());
+        }
+    }
+}

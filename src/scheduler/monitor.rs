@@ -21,7 +21,7 @@
 //!   neither while all those loops merely wait for a CPU (`thread_cpu`): a spare worker would be one more that waits.
 //!
 //! Where looks find nobody running it *listens*: loops that wake arm a [`Tripwire`], and what becomes ready on one of them before it sleeps again ends the
-//! monitor's pause. When two looks in a row found all quiet, and 20 ms have passed, it sleeps for good, and the first worker to wake rouses it ([`Monitor::stir`]): the
+//! monitor's pause; so does a loop that wakes for more than it can run at once, and a task from outside that nobody is free for ([`Monitor::call`]). When two looks in a row found all quiet, and 20 ms have passed, it sleeps for good, and the first worker to wake rouses it ([`Monitor::stir`]): the
 //! few extra looks keep a lightly loaded server from paying for that with each request. Its thread starts when it is first needed. Go's sysmon is the model; it
 //! may sleep up to 10 ms between two looks, and finds stalls by the same kind of counter.
 //!
@@ -396,8 +396,9 @@ impl Watch {
                 }
                 has_long |= is_stalled && self.seen[each.index].is_long;
                 may_be_long |= is_stalled && self.seen[each.index].stalled_ticks < UNSURE_TICKS;
-                let due_in = |at: Instant| at.saturating_duration_since(each.clock.now_given(now));
-                timer_in = each.timers.next_deadline().map(due_in).into_iter().chain(timer_in).min();
+                let first = each.timers.next_deadline().filter(|_| each.is_occupied());
+                let due_in = first.map(|at| at.saturating_duration_since(each.clock.now_given(now)));
+                timer_in = due_in.into_iter().chain(timer_in).min();
                 running += u32::from(is_running);
                 stalled += u32::from(is_stalled);
                 if is_running && !is_stalled {

@@ -19,7 +19,8 @@ const LISTEN_MAX: Duration = Duration::from_millis(200);
 /// If it has to look again sooner, it rests and can do without the tripwire.
 const LISTEN_MIN: Duration = Duration::from_millis(50);
 
-/// The monitor listens after so many looks in a row that found nobody in the midst of work. What interrupts it costs two looks: a fifth more, at most.
+/// The monitor listens after so many looks in a row that found nobody in the midst of work, and after a sleep. What interrupts it costs two looks: a fifth more, at
+/// most, where it did not sleep.
 const CALM_LOOKS: u32 = 10;
 
 /// When the monitor has not listened for so long, no reactor is left in the tripwire.
@@ -50,7 +51,7 @@ pub(super) struct Look {
     pub(super) began_long: bool,
     /// A loop has been stalled for less than [`UNSURE_TICKS`]: the kernel may not be able to say yet whether for want of a CPU.
     pub(super) may_be_long: bool,
-    /// When the first timer of any loop is due, from now: at the earliest.
+    /// When the first timer of any loop that somebody sits in is due, from now: at the earliest.
     pub(super) timer_in: Option<Duration>,
     /// Every loop that runs is stalled, and work waits.
     pub(super) wants_spare: bool,
@@ -75,7 +76,7 @@ pub(super) enum Next {
 /// later, and nobody is looked at more often than that unless a poll is long, or may be, or is expected to be, or something else waits for the monitor. A long poll that
 /// nobody expected is found after 6 ms in the mean and 11 at worst; where they are frequent, each after 1 to 2.
 ///
-/// Where [`CALM_LOOKS`] found nobody running, the monitor listens: a long poll is found 1 to 2 ms after the first event that becomes ready on its loop meanwhile, and else
+/// Where [`CALM_LOOKS`] found nobody running, or it slept, the monitor listens: a long poll is found 1 to 2 ms after the first event that becomes ready on its loop meanwhile, and else
 /// a fifth of a second after it began at worst, or when the first timer is due that could be seen before. Where events come while loops run, though their
 /// polls are short, it rests instead: each would cost a look. Where long polls are expected it listens as well; but if it cannot, it looks on.
 #[derive(Default)]
@@ -93,7 +94,7 @@ pub(super) struct Pace {
     unsure_looks: u32,
     /// When the last look was.
     looked_at: Option<Instant>,
-    /// So many looks found nobody running since two in a row did, or since something interrupted it while it listened.
+    /// So many looks found nobody running since two in a row did, or since something interrupted it while it listened; after a sleep as many as are enough.
     calm_looks: u32,
     /// When it last listened, or was to; put off by sleeps.
     listened_at: Option<Instant>,
@@ -260,7 +261,9 @@ mod tests {
             assert_eq!(looks.next(&BUSY), Next::Tick);
             assert_eq!(looks.next(&SPARSE), Next::Tick);
         }
+        let quiet_from = looks.1;
         while looks.next(&IDLE) != Next::Sleep {}
+        assert!(looks.1 >= quiet_from + QUIET, "a pause of some ticks is no reason to sleep");
     }
 
     #[test]
@@ -411,7 +414,13 @@ mod tests {
         let mut looks = looks();
         looks_until_it_listens(&mut looks, &CALM);
         looks.0.has_listened(false, looks.1);
-        assert_eq!(looks.next(&QUIET_AND_CALM), LISTENS, "whoever comes now and then need not rouse it");
+        for _ in 0..3 {
+            assert_eq!(looks.next(&QUIET_AND_CALM), LISTENS, "whoever comes now and then need not rouse it");
+            looks.0.has_listened(false, looks.1);
+            assert_eq!(looks.next(&CALM), LISTENS);
+            looks.0.has_listened(false, looks.1);
+        }
+        assert_eq!(looks.next(&QUIET_AND_CALM), LISTENS);
         looks.0.has_listened(false, looks.1);
         assert_eq!(looks.next(&QUIET_AND_CALM), Next::Sleep);
     }

@@ -25,7 +25,7 @@
 //! **When is the reactor turned under load?** By time, not by count: sixty tasks may take two microseconds or half a second. Each check reads
 //! the clock once and sets the distance, in polls, to the next one so that checks come about every [`CHECK_PERIOD`]; between two checks no clock
 //! is read. Tasks that suddenly become long are the monitor's business: it leaves the signal TURN
-//! within two of its looks, so after 11 ms at most; after a millisecond or two if polls are that long. (lalinsky/zio
+//! within two of its looks, so after 11 ms at most, or while it listens at the first event; after a millisecond or two if polls are that long. (lalinsky/zio
 //! has the same budget; tokio counts to 61.)
 
 use std::cell::{Cell, RefCell};

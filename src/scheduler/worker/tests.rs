@@ -814,6 +814,30 @@ fn a_monitor_that_listens_is_called_where_a_loop_wakes_for_more_than_it_can_run(
     end(&shared, Some(worker));
 }
 
+#[test]
+fn the_monitor_sees_when_the_first_timer_is_due() {
+    let (shared, worker) = ring();
+    shared.monitor.stop();
+    shared.at(1).set_occupied(true);
+    let timer_in = || Watch::new().look(&shared).timer_in;
+    assert_eq!(timer_in(), None);
+    let mut keys = Vec::new();
+    for (index, seconds, first) in [(1, 500, 500), (0, 100, 100), (1, 300, 100), (0, 50, 50)] {
+        let now = Instant::now();
+        let waker = Waker::from(shared.at(index).clone());
+        keys.push(shared.at(index).timers.insert(now, now + Duration::from_secs(seconds), waker));
+        let early_by = (Duration::from_secs(first) + Duration::from_millis(2)).checked_sub(timer_in().unwrap());
+        assert!(early_by.is_some_and(|early_by| early_by < Duration::from_secs(30)), "{early_by:?}");
+    }
+    let past = Instant::now() - Duration::from_secs(1);
+    keys.push(shared.at(1).timers.insert(past, past + Duration::from_millis(1), Waker::from(shared.at(1).clone())));
+    assert_eq!(timer_in(), Some(Duration::ZERO));
+    shared.at(1).set_occupied(false);
+    assert!(timer_in().unwrap() > Duration::from_secs(20), "nobody fires the timers of a loop that nobody sits in");
+    drop(keys);
+    end(&shared, Some(worker));
+}
+
 /// It is no event of a socket's, and the loop that it was given to may be in a long poll.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[test]
