@@ -29,10 +29,12 @@ async fn connected() -> io::Result<(TcpStream, TcpStream)> {
     Ok((client, server))
 }
 
-/// An address where nobody listens: it was just given back.
-fn dead_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind(ANY_PORT).expect("a free port");
-    listener.local_addr().expect("it is bound")
+/// An address where nobody listens, and nobody else can while the socket is there, which has it.
+fn dead_address() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a descriptor is left");
+    socket.bind(ANY_PORT.into()).expect("a free port");
+    let address = socket.local_addr().expect("it is bound");
+    (socket, address)
 }
 
 /// Polls once; the future must not be ready.
@@ -310,9 +312,10 @@ fn dropping_the_owned_write_half_ends_the_stream_and_forgetting_it_does_not() {
 #[test]
 fn connecting_where_nobody_listens_is_refused() {
     run(async {
-        let error = TcpStream::connect(dead_address()).await.expect_err("nobody listens");
+        let (_socket, dead) = dead_address();
+        let error = TcpStream::connect(dead).await.expect_err("nobody listens");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        let error = TcpSocket::new_v4()?.connect(dead_address()).await.expect_err("nobody listens");
+        let error = TcpSocket::new_v4()?.connect(dead).await.expect_err("nobody listens");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         Ok(())
     });
@@ -345,7 +348,8 @@ fn a_connection_on_its_way_is_not_reported() {
 fn the_candidates_are_tried_in_turn() {
     run(async {
         let listener = TcpListener::bind(ANY_PORT).await?;
-        let candidates = [dead_address(), listener.local_addr()?];
+        let (_socket, dead) = dead_address();
+        let candidates = [dead, listener.local_addr()?];
         let stream = TcpStream::connect(&candidates[..]).await?;
         assert_eq!(stream.peer_addr()?, candidates[1]);
         let error = TcpStream::connect(&candidates[..0]).await.expect_err("there is none");

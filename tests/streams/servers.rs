@@ -531,16 +531,18 @@ fn unix_sockets_are_served_and_their_file_comes_and_goes() {
     });
 }
 
-/// An address where nobody listens: it was just given back.
-fn dead_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind(ANY).expect("a free port");
-    listener.local_addr().expect("it is bound")
+/// An address where nobody listens, and nobody else can while the socket is there, which has it.
+fn dead_address() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a descriptor is left");
+    socket.bind(ANY.into()).expect("a free port");
+    let address = socket.local_addr().expect("it is bound");
+    (socket, address)
 }
 
 #[test]
 fn trap_126_connect_failures_collapse_or_come_as_a_list() {
     run_heard(async {
-        let dead = [dead_address(), dead_address()];
+        let (sockets, dead): (Vec<_>, Vec<_>) = [dead_address(), dead_address()].into_iter().unzip();
         let same = open_connection(&dead[..]).await.unwrap_err();
         assert_eq!(same.kind(), io::ErrorKind::ConnectionRefused);
         assert!(ConnectErrors::of(&same).is_none(), "{same:?}");
@@ -565,6 +567,7 @@ fn trap_126_connect_failures_collapse_or_come_as_a_list() {
         let from = Connector::new().local_addr("127.0.0.1:0".parse().unwrap());
         let (_reader, writer) = from.open(&addresses[..]).await.unwrap();
         assert!(writer.local_addr().unwrap().ip().is_loopback());
+        drop(sockets);
     });
 }
 
